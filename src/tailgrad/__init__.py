@@ -1,0 +1,31 @@
+"""tailgrad: see which classes fight over a network's gradients, and give the rare ones a fair share."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0.dev0"
+
+_HOME = {
+    "audit": "tailgrad.data",
+    "open_source": "tailgrad.data",
+    "create_model": "tailgrad.models",
+    "measure": "tailgrad.interference",
+    "train": "tailgrad.recipes",
+    "compare": "tailgrad.recipes",
+    "diagnose": "tailgrad.recipes",
+    "predict": "tailgrad.recipes",
+    "table": "tailgrad.recipes",
+    "write_report": "tailgrad.report",
+    "InputError": "tailgrad.checks",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tailgrad' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
