@@ -6,13 +6,15 @@ from pathlib import Path
 import tailgrad
 
 ROOT = Path(tailgrad.__file__).parent
-BOTTOM = {"types", "checks", "distributed"}
+BOTTOM = {"types", "checks", "distributed", "files"}
 LEAVES = {"data", "samplers", "augment", "heads", "losses", "interference", "posthoc", "evaluate"}
 COMPONENTS = LEAVES | {"models"}
 ALLOWED = {
+    "__main__": {"cli"},
     "types": {"checks"},
     "checks": set(),
     "distributed": set(),
+    "files": {"checks"},
     **{leaf: BOTTOM for leaf in LEAVES},
     "models": BOTTOM | {"heads"},
     "optim": BOTTOM | COMPONENTS,

@@ -1,1 +1,41 @@
-"""data."""
+"""Where images and labels come from, and which of them a model may learn from.
+
+The protocol is :class:`Items`: N images, each with ``load(i)`` (uint8 [H, W, 3], RGB, upright), ``name(i)``,
+``stored(i)`` (the bytes that a hash is taken of), ``format(i)`` and ``size(i)``. A :class:`Source` is items
+with labels, class names, and what the place says about itself (a split, a canonical order, a default
+regime). Everything else works on any source: long-tail profiles, splits, audit, decoding into memory.
+
+The smallest source is a pair of arrays:
+
+    >>> import numpy as np
+    >>> from tailgrad.data import open_source
+    >>> source = open_source((np.zeros((4, 8, 8), np.uint8), ["cat", "dog", "dog", "cat"]))
+    >>> source.class_names, source.counts, source.items.load(0).shape
+    (('cat', 'dog'), (2, 2), (8, 8, 3))
+
+To add a kind of source, write one file with a function that returns a Source (its items may be
+``ImageFiles``, ``Pictures`` or a class of your own with the six methods), and call it in ``open_source.py``.
+"""
+
+from tailgrad.data.decode import MAX_PIXELS, UnreadableImage, unreadable
+from tailgrad.data.open_source import open_source
+from tailgrad.data.profiles import Profile, counts_for, imbalance_factor, longtail, shortfall
+from tailgrad.data.resident import default_size, load_images
+from tailgrad.data.source import Items, Source, choose
+
+__all__ = [
+    "MAX_PIXELS",
+    "Items",
+    "Profile",
+    "Source",
+    "UnreadableImage",
+    "choose",
+    "counts_for",
+    "default_size",
+    "imbalance_factor",
+    "load_images",
+    "longtail",
+    "open_source",
+    "shortfall",
+    "unreadable",
+]

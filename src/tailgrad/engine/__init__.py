@@ -1,1 +1,42 @@
-"""engine."""
+"""The training loop: it receives a model, a loss, an optimiser and data, and imports none by name.
+
+A step is a function ``step(learner, batch) -> loss`` that leaves the parameters updated;
+``supervised_step`` is the smallest one. An observer has ``on_step(StepRecord)`` and ``on_epoch(row)``. To add
+a way of stepping: write a function with the same signature in a file of its own and let ``tailgrad.recipes``
+choose it.
+"""
+
+from tailgrad.engine.checkpoint import load_last, load_weights, save_last, save_weights
+from tailgrad.engine.infer import infer
+from tailgrad.engine.learner import Learner
+from tailgrad.engine.loop import Fitted, Interrupted, Plan, fit
+from tailgrad.engine.observers import MetricsLog, Observer, ScalarLog
+from tailgrad.engine.progress import ProgressBar
+from tailgrad.engine.schedule import Schedule
+from tailgrad.engine.step import supervised_step
+from tailgrad.engine.trial import Trial, choose_speed, time_steps
+from tailgrad.engine.watch import Diverged, LossWatch
+
+__all__ = [
+    "Diverged",
+    "Fitted",
+    "Interrupted",
+    "Learner",
+    "LossWatch",
+    "MetricsLog",
+    "Observer",
+    "Plan",
+    "ProgressBar",
+    "ScalarLog",
+    "Schedule",
+    "Trial",
+    "choose_speed",
+    "fit",
+    "infer",
+    "load_last",
+    "load_weights",
+    "save_last",
+    "save_weights",
+    "supervised_step",
+    "time_steps",
+]

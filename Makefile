@@ -1,0 +1,51 @@
+# Every target sets up what it needs: a virtual environment in .venv, installed with pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+
+.PHONY: demo test check lint types docs bench slow clean
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"tailgrad needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.12 or the like")'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(DEV): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## baseline and CSBA on long-tailed digits, two seeds, with a report
+	$(BIN)/tailgrad audit digits-lt
+	$(BIN)/tailgrad compare digits-lt --methods baseline,csba --seeds 2 --out demo/study --resume
+	$(BIN)/tailgrad diagnose demo/study/runs/digits-lt.digits.csba.split0.seed0
+	$(BIN)/tailgrad table demo/study
+
+test: $(DEV)  ## tests and doctests
+	$(BIN)/python -m pytest -q
+
+check: lint types test docs  ## everything CI runs
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+docs: $(DEV)  ## the documentation site, strict, in site/
+	$(BIN)/mkdocs build --quiet --strict
+
+bench: $(DEV)  ## speed ratios; writes results/
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/heads.py
+
+slow: $(DEV)  ## tests of minutes
+	$(BIN)/python -m pytest -q -m slow
+
+clean:
+	rm -rf build dist site demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,6 @@
+"""python -m tailgrad."""
+
+from tailgrad.cli import main
+
+if __name__ == "__main__":
+    main()

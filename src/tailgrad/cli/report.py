@@ -1,0 +1,26 @@
+"""tailgrad report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tailgrad.cli.options import JsonOption
+from tailgrad.cli.output import show_json, show_text
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN|STUDY", help="Folder of a finished run or study.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the HTML report of a run or study again: one file, no network needed.
+
+    Example: tailgrad report studies/photos.folder
+    """
+    from tailgrad.report import write_report
+
+    path = write_report(folder)
+    if as_json:
+        show_json({"report": str(path)})
+    else:
+        show_text(f"report: {path}")

@@ -1,0 +1,111 @@
+"""A CSV file that lists images and their labels."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from tailgrad.checks import InputError, nearest
+from tailgrad.data.files import ImageFiles
+from tailgrad.data.folder import PARTS
+from tailgrad.data.labels import class_indices
+from tailgrad.data.source import Source, brought_split, safe_name
+
+
+def open_csv(
+    file: Path, root: Path | None = None, image_column: str | None = None, label_column: str | None = None
+) -> Source:
+    r"""Open a CSV list of images (tab-separated where the name ends in ``.tsv``), UTF-8, with a header.
+
+    Labels are class names, or integers without gaps. An optional column ``split`` holds train, val or test
+    (or nothing).
+
+    Args:
+        file: the list.
+        root: folder that the paths are relative to; by default the folder of the list.
+        image_column: column of the paths, by default ``path``.
+        label_column: column of the labels, by default ``label``.
+
+    Raises:
+        InputError: no such column, no rows, a file that is missing, a label that is blank or out of range,
+            an unknown split; the row is named by its line in the list.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     Image.new("L", (4, 4)).save(Path(name) / "1.png")
+        ...     _ = (Path(name) / "list.csv").write_text("path,label\n1.png,cat\n1.png,dog\n")
+        ...     open_csv(Path(name) / "list.csv").class_names
+        ('cat', 'dog')
+    """
+    columns, lines = _columns(file, _read(file))
+    folder = file.parent if root is None else root
+    paths = _column(file, columns, image_column or "path")
+    values = _column(file, columns, label_column or "label")
+    places = [f"line {line} of {file.name}" for line in lines]
+    names = [_existing(folder, path, place) for path, place in zip(paths, places, strict=True)]
+    labels, class_names = class_indices(values, where=lambda i: f"{places[i]} ({names[i]!r})")
+    parts = columns.get("split", [""] * len(lines))
+    return Source(
+        name=safe_name(f"{file.resolve().parent.name}-{file.stem}"),
+        items=ImageFiles(folder, names),
+        labels=labels,
+        class_names=class_names,
+        given=brought_split([_part(part, place) for part, place in zip(parts, places, strict=True)]),
+    )
+
+
+def _read(file: Path) -> list[tuple[int, list[str]]]:
+    """The rows that are not blank, each with the line on which it ends."""
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=delimiter, strict=True)
+            return [(reader.line_num, row) for row in reader if any(row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"source list {str(file)!r} must be a CSV in UTF-8, got: {error}; save it so"
+        ) from error
+
+
+def _columns(file: Path, rows: list[tuple[int, list[str]]]) -> tuple[dict[str, list[str]], list[int]]:
+    """The columns by name, and the line on which each row ends."""
+    if len(rows) < 2:
+        raise InputError(
+            f"source list {str(file)!r} must hold a header and a row for each image, got {len(rows)} rows; "
+            "write the columns path and label"
+        )
+    head = [name.strip() for name in rows[0][1]]
+    for line, row in rows[1:]:
+        if len(row) != len(head):
+            raise InputError(
+                f"line {line} of {file.name} must have {len(head)} fields, got {len(row)}; put fields with "
+                "commas into double quotes"
+            )
+    return {name: [row[j] for _, row in rows[1:]] for j, name in enumerate(head)}, [n for n, _ in rows[1:]]
+
+
+def _column(file: Path, columns: dict[str, list[str]], name: str) -> Sequence[str]:
+    if name not in columns:
+        raise InputError(
+            f"{file.name} must have a column {name!r}, got {', '.join(columns)}; {nearest(name, columns)} "
+            "Name it with data.image_column or data.label_column"
+        )
+    return columns[name]
+
+
+def _existing(folder: Path, path: str, place: str) -> str:
+    name = path.strip().replace("\\", "/")
+    if not (name and (folder / name).is_file()):
+        raise InputError(
+            f"{place} must name an image file, got {name!r}, which is not in {str(folder)!r}; correct the "
+            "path, or name the folder with data.root"
+        )
+    return name
+
+
+def _part(text: str, place: str) -> str:
+    part = text.strip().lower()
+    if part and part not in PARTS:
+        raise InputError(f"split of {place} must be train, val, test or blank, got {text!r}; correct it")
+    return PARTS.get(part, "")

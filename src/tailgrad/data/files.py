@@ -1,0 +1,63 @@
+"""Images that are files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailgrad.data.decode import UnreadableImage, decode, header
+
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".mpo", ".bmp", ".tif", ".tiff", ".gif"}
+)
+
+
+class ImageFiles:
+    """The items of a source whose images are files.
+
+    Args:
+        root: folder that the names are relative to.
+        names: relative posix path of each image.
+
+    Example:
+        >>> ImageFiles(Path("photos"), ["cats/1.jpg"]).name(0)
+        'cats/1.jpg'
+    """
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self._root, self._names = root, tuple(names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def load(self, i: int) -> NDArray[np.uint8]:
+        """The upright image i, uint8 [H, W, 3]."""
+        return decode(self.stored(i), self._names[i])
+
+    def name(self, i: int) -> str:
+        """Relative posix path of image i."""
+        return self._names[i]
+
+    def stored(self, i: int) -> bytes:
+        """The bytes of file i."""
+        try:
+            return (self._root / self._names[i]).read_bytes()
+        except OSError as error:
+            raise UnreadableImage(self._names[i], error.strerror or str(error)) from error
+
+    def format(self, i: int) -> str:
+        """Format of file i, by its header and not its extension."""
+        return self._header(i)[0]
+
+    def size(self, i: int) -> tuple[int, int]:
+        """Upright (height, width) of image i."""
+        return self._header(i)[1]
+
+    def _header(self, i: int) -> tuple[str, tuple[int, int]]:
+        try:
+            file = (self._root / self._names[i]).open("rb")
+        except OSError as error:
+            raise UnreadableImage(self._names[i], error.strerror or str(error)) from error
+        with file:
+            return header(file, self._names[i])

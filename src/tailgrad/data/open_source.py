@@ -1,0 +1,155 @@
+"""One argument names the source, whatever kind it is."""
+
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailgrad.checks import InputError, nearest
+from tailgrad.data.decode import unreadable
+from tailgrad.data.source import Source, choose
+
+NAMES = ("digits-lt", "cifar10", "cifar100", "cifar10-lt", "cifar100-lt")
+"""Sources that have a name of their own."""
+
+
+def open_source(
+    spec: Any,
+    *,
+    root: str | PathLike[str] | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    skip_unreadable: bool = False,
+) -> Source:
+    """Open a source of images and labels.
+
+    Args:
+        spec: ``digits-lt``, ``cifar10``, ``cifar100``, ``cifar10-lt`` or ``cifar100-lt``; a folder of class
+            folders; a CSV list; a parquet file or a folder of them; a tuple (images, labels); a map-style
+            dataset of (image, label); or a Source, which is returned as it is.
+        root: folder that the paths of a CSV list are relative to, or that holds CIFAR.
+        image_column: column of the images in a CSV list or parquet file.
+        label_column: column of the labels in a CSV list or parquet file.
+        skip_unreadable: try every image, drop those that cannot be decoded and list them in ``ignored``.
+
+    Raises:
+        InputError: nothing of that name, a file of another kind, no images, fewer than two classes with
+            images, an option that has no effect on this source, or as the opener of the kind.
+
+    Example:
+        >>> source = open_source("digits-lt")
+        >>> source.name, source.num_classes, len(source.items)
+        ('digits-lt', 10, 1797)
+        >>> open_source("digit-lt")
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: source must be ..., got 'digit-lt'; did you mean 'digits-lt'?
+    """
+    options = {"root": root, "image_column": image_column, "label_column": label_column}
+    source = _open(spec, {name: value for name, value in options.items() if value is not None})
+    if skip_unreadable:
+        source = _without_unreadable(source)
+    present = [name for name, n in zip(source.class_names, source.counts, strict=True) if n]
+    if len(present) < 2:
+        raise InputError(
+            f"source must hold images of at least 2 classes, got {present} in {source.name!r}; add a class"
+        )
+    return source
+
+
+def _open(spec: Any, options: dict[str, Any]) -> Source:
+    if isinstance(spec, str | PathLike):
+        return _open_named(str(spec), options)
+    _refuse(options, (), f"a {type(spec).__name__}")
+    if isinstance(spec, Source):
+        return spec
+    from tailgrad.data.arrays import open_arrays, open_dataset
+
+    if isinstance(spec, tuple) and len(spec) == 2:
+        return open_arrays(*spec)
+    if not (hasattr(spec, "__len__") and hasattr(spec, "__getitem__")):
+        raise InputError(
+            f"source must be a name, a path, a tuple (images, labels), a map-style dataset or a Source, got "
+            f"{spec!r}; choose one of these"
+        )
+    return open_dataset(spec)
+
+
+def _open_named(spec: str, options: dict[str, Any]) -> Source:
+    if spec == "digits-lt":
+        _refuse(options, (), spec)
+        from tailgrad.data.digits import open_digits
+
+        return open_digits()
+    if spec in NAMES:
+        _refuse(options, ("root",), spec)
+        from tailgrad.data.cifar import open_cifar
+
+        return open_cifar(spec, Path(options["root"]) if options else None)
+    return _open_path(spec, Path(spec).expanduser(), options)
+
+
+def _open_path(spec: str, place: Path, options: dict[str, Any]) -> Source:
+    kind = place.suffix.lower()
+    if not _exists(place):
+        hint = nearest(spec, NAMES)
+        raise InputError(f"source must be a path that exists or a known name, got {spec!r}; {hint}")
+    if place.is_dir():
+        return _open_folder(place, options)
+    if kind in (".csv", ".tsv"):
+        return _open_csv(place, options)
+    if kind == ".parquet":
+        return _open_parquet([place], f"{place.resolve().parent.name}-{place.stem}", options)
+    raise InputError(
+        f"source must be a folder, or a file ending in .csv, .tsv or .parquet, got {spec!r}; unpack an "
+        "archive first, and give the folder of single images"
+    )
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError as error:
+        raise InputError(
+            f"source must be readable, got {error}; check the path and its permissions"
+        ) from error
+
+
+def _open_csv(place: Path, options: dict[str, Any]) -> Source:
+    from tailgrad.data.csv_list import open_csv
+
+    root = Path(options["root"]).expanduser() if "root" in options else None
+    return open_csv(place, root, options.get("image_column"), options.get("label_column"))
+
+
+def _open_folder(place: Path, options: dict[str, Any]) -> Source:
+    # Repositories of data sets keep their parquet files in a folder called data.
+    files = sorted(place.glob("*.parquet")) or sorted((place / "data").glob("*.parquet"))
+    if files:
+        return _open_parquet(files, place.resolve().name, options)
+    _refuse(options, (), "a folder of images")
+    from tailgrad.data.folder import open_folder
+
+    return open_folder(place)
+
+
+def _open_parquet(files: list[Path], name: str, options: dict[str, Any]) -> Source:
+    _refuse(options, ("image_column", "label_column"), "parquet files")
+    from tailgrad.data.parquet import open_parquet
+
+    return open_parquet(files, name, **options)
+
+
+def _refuse(options: dict[str, Any], known: tuple[str, ...], what: str) -> None:
+    for name, value in options.items():
+        if name not in known:
+            raise InputError(f"{name} must be left out for {what}, got {value!r}; it has no effect there")
+
+
+def _without_unreadable(source: Source) -> Source:
+    bad = [i for i, _ in unreadable(source)]
+    good = np.setdiff1d(np.arange(len(source.items)), bad)
+    names = [source.items.name(i) for i in bad]
+    return replace(choose(source, good), ignored=(*source.ignored, *names)) if bad else source

@@ -1,0 +1,94 @@
+"""What watches a run: metrics as JSON lines, and any of Lightning's loggers."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+from lightning.fabric.loggers.logger import Logger
+
+from tailgrad.files import finite, write_text
+from tailgrad.types import StepRecord
+
+Row = dict[str, Any]
+
+
+class Observer(Protocol):
+    """Something told of every step and every epoch; it must not change the learner.
+
+    Example:
+        >>> issubclass(MetricsLog, object)
+        True
+    """
+
+    def on_step(self, record: StepRecord) -> None:
+        """Told after a step's loss has been looked at."""
+
+    def on_epoch(self, row: Row) -> None:
+        """Told after an epoch, with its metrics by name."""
+
+
+class MetricsLog:
+    r"""One JSON object a line and epoch, in ``metrics.jsonl``.
+
+    Args:
+        path: the file.
+        epoch: last epoch to keep of what the file already holds: later lines are of a run that was
+            killed before its checkpoint, and that epoch will be run again.
+
+    Raises:
+        InputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> log = MetricsLog(Path(tempfile.mkdtemp()) / "metrics.jsonl")
+        >>> log.on_epoch({"epoch": 1, "train_loss": 0.5})
+        >>> log.path.read_text()
+        '{"epoch": 1, "train_loss": 0.5}\n'
+    """
+
+    def __init__(self, path: Path, epoch: int = 0) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        self._kept = "".join(line for line in lines if _epoch_of(line) <= epoch)
+        write_text(path, self._kept)
+
+    def on_step(self, record: StepRecord) -> None:
+        """Steps are not logged here."""
+
+    def on_epoch(self, row: Row) -> None:
+        """Append one line; the file is always whole."""
+        self._kept += json.dumps(finite(row), ensure_ascii=False) + "\n"
+        write_text(self.path, self._kept)
+
+
+def _epoch_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+class ScalarLog:
+    """Pass the numbers of every step and epoch to one of Lightning's loggers (TensorBoard, MLflow, ...).
+
+    Args:
+        logger: from ``lightning.fabric.loggers`` or ``lightning.pytorch.loggers``.
+
+    Example:
+        >>> import tempfile
+        >>> from lightning.fabric.loggers import CSVLogger
+        >>> ScalarLog(CSVLogger(tempfile.mkdtemp())).on_epoch({"epoch": 1, "train_loss": 0.5})
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self.logger = logger
+
+    def on_step(self, record: StepRecord) -> None:
+        """Log the step's loss."""
+        self.logger.log_metrics({"step_loss": record.loss}, step=record.step)
+
+    def on_epoch(self, row: Row) -> None:
+        """Log every number of the row."""
+        numbers = {k: float(v) for k, v in row.items() if isinstance(v, int | float)}
+        self.logger.log_metrics(numbers, step=int(row["epoch"]))
+        self.logger.save()

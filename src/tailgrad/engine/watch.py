@@ -1,0 +1,86 @@
+"""Stop on a loss that is not finite, naming the batch, without waiting on the device at every step."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tailgrad.types import StepRecord
+
+
+class Diverged(RuntimeError):  # noqa: N818 - the state of a run, as in "interrupted"
+    """Training met a loss that is NaN or infinite.
+
+    Example:
+        >>> raise Diverged("loss is nan at step 3")
+        Traceback (most recent call last):
+        ...
+        tailgrad.engine.watch.Diverged: loss is nan at step 3
+    """
+
+
+class LossWatch:
+    """Collect the losses of an epoch's steps on the device; look at them every ``every`` steps.
+
+    Args:
+        name: file name of an example, given its index in the source.
+        every: steps between two looks (each waits for the device).
+
+    Example:
+        >>> import torch
+        >>> watch = LossWatch(lambda i: f"{i}.png")
+        >>> watch.add(torch.tensor(float("nan")), step=3, epoch=1, index=torch.tensor([7]))
+        Traceback (most recent call last):
+        ...
+        tailgrad.engine.watch.Diverged: loss is nan at step 3 (epoch 1) on the batch of 7.png; ...
+    """
+
+    def __init__(self, name: Callable[[int], str], every: int = 1) -> None:
+        self.name, self.every = name, every
+        self.total, self.count = 0.0, 0
+        self._waiting: list[tuple[Tensor, int, int, Tensor]] = []
+
+    def add(self, loss: Tensor, *, step: int, epoch: int, index: Tensor) -> list[StepRecord]:
+        """Note one step's loss; returns the records of the steps looked at now.
+
+        Raises:
+            Diverged: one of them is not finite.
+        """
+        self._waiting.append((loss, step, epoch, index))
+        return self.flush() if len(self._waiting) >= self.every else []
+
+    def flush(self) -> list[StepRecord]:
+        """Look at every loss that waits.
+
+        Raises:
+            Diverged: one of them is not finite.
+        """
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        losses = torch.stack([loss for loss, *_ in waiting]).float().tolist()
+        records = [
+            StepRecord(step, epoch, loss, tuple(index.tolist()))
+            for loss, (_, step, epoch, index) in zip(losses, waiting, strict=True)
+        ]
+        for record in records:
+            self._check(record)
+        self.total, self.count = self.total + sum(losses), self.count + len(losses)
+        return records
+
+    def mean(self) -> float:
+        """Mean loss of the steps since the last call."""
+        value = self.total / max(1, self.count)
+        self.total, self.count = 0.0, 0
+        return value
+
+    def _check(self, record: StepRecord) -> None:
+        if not math.isfinite(record.loss):
+            files = ", ".join(self.name(i) for i in record.index[:8])
+            more = f" and {len(record.index) - 8} more" if len(record.index) > 8 else ""
+            raise Diverged(
+                f"loss is {record.loss} at step {record.step} (epoch {record.epoch}) on the batch of "
+                f"{files}{more}; look at these images, lower optim.lr or use train.precision=float32 "
+                "(the last good checkpoint is kept)"
+            )

@@ -1,0 +1,74 @@
+"""The loss whose class gradients are compared: one number an example."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tailgrad.checks import InputError
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+def per_example(criterion: Criterion | None) -> Criterion:
+    """The criterion, or unweighted cross-entropy, refused where it cannot give one loss an example.
+
+    Raises:
+        InputError: it is not callable, averages over the batch, or does not take logits.
+
+    Example:
+        >>> per_example(torch.nn.CrossEntropyLoss())
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: criterion must give one loss an example, got CrossEntropyLoss with
+        reduction='mean'; build it with reduction="none"
+    """
+    if criterion is None:
+        return _cross_entropy
+    if not callable(criterion):
+        raise InputError(
+            f"criterion must be callable, got {criterion!r}; pass a function of (logits, target)"
+        )
+    name = type(criterion).__name__
+    reduction = getattr(criterion, "reduction", "none")
+    if reduction != "none":
+        raise InputError(
+            f"criterion must give one loss an example, got {name} with reduction={reduction!r}; "
+            'build it with reduction="none"'
+        )
+    takes = getattr(criterion, "takes", "logits")
+    if takes != "logits":
+        raise InputError(
+            f"criterion must take logits, got {name} which takes {takes!r}; choose a loss on logits"
+        )
+    return criterion
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(logits, target, reduction="none")
+
+
+def class_loss(criterion: Criterion, logits: Tensor, label: int) -> Tensor:
+    """Losses [n] of examples that all belong to class ``label``.
+
+    Raises:
+        InputError: not one number an example, or not differentiable.
+
+    Example:
+        >>> class_loss(per_example(None), torch.zeros(1, 2, requires_grad=True), 1).detach()
+        tensor([0.6931])
+    """
+    target = torch.full((len(logits),), label, device=logits.device)
+    loss = criterion(logits, target)
+    if not isinstance(loss, Tensor) or loss.shape != (len(logits),):
+        came = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(
+            f'criterion must return one loss an example [{len(logits)}], got {came}; use reduction="none"'
+        )
+    if not loss.requires_grad:
+        raise InputError(
+            f"model and criterion must be differentiable, got a loss without a graph for class {label}; "
+            "remove no_grad and detach from the forward pass"
+        )
+    return loss

@@ -1,0 +1,143 @@
+"""Results on disk: arrays in an .npz, everything else in a .json beside it, nothing pickled."""
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tailgrad.checks import InputError
+from tailgrad.interference.branches import Branches
+from tailgrad.interference.gates import Gates, Overlap
+from tailgrad.interference.geometry import Geometry
+
+_FORMAT = "tailgrad.interference/1"
+_ARRAY, _KIND = "$array", "$kind"
+_PARTS = {kind.__name__: kind for kind in (Branches, Gates, Geometry, Overlap)}
+_Arrays = dict[str, npt.NDArray[Any]]
+
+
+def plain(value: Any) -> Any:
+    """Nested dictionaries, lists, numbers and strings; NaN and infinity become None.
+
+    Example:
+        >>> plain({"a": np.array([1.0, np.nan])})
+        {'a': [1.0, None]}
+    """
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def save(result: object, path: str | Path, summary: str) -> None:
+    """Write the fields of a dataclass to ``path.npz`` and ``path.json``, each in one rename.
+
+    Raises:
+        InputError: the place cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Branches(("a",), np.ones((1, 2))), f"{folder}/x", summary="")
+        ...     sorted(p.name for p in Path(folder).iterdir())
+        ['x.json', 'x.npz']
+    """
+    arrays: _Arrays = {}
+    tree = {"format": _FORMAT, "summary": summary, "result": _packed(result, arrays)}
+    npz, text = _paths(path)
+    try:
+        npz.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(npz) as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        with _replacing(text) as file:
+            file.write(json.dumps(tree, indent=1, ensure_ascii=False).encode())
+    except OSError as error:
+        raise InputError(
+            f"path must be writable, got {str(path)!r} ({error}); choose another folder"
+        ) from error
+
+
+def load(kind: Callable[..., Any], path: str | Path) -> Any:
+    """Rebuild a ``kind`` from ``path.npz`` and ``path.json``.
+
+    Raises:
+        InputError: a file is missing, or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Branches(("a",), np.ones((1, 2))), f"{folder}/x", summary="")
+        ...     load(Branches, f"{folder}/x").norms
+        array([[1., 1.]])
+    """
+    npz, text = _paths(path)
+    try:
+        tree = json.loads(text.read_text(encoding="utf-8"))
+        if tree["format"] != _FORMAT:
+            raise InputError(f"path must hold {_FORMAT}, got {tree['format']!r}; measure again")
+        with npz.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return _unpacked(
+                tree["result"] | {_KIND: kind.__name__}, _PARTS | {kind.__name__: kind}, dict(arrays)
+            )
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"path must hold a saved result, got {str(path)!r} ({error!r}); save one there"
+        ) from error
+
+
+def _packed(value: Any, arrays: _Arrays) -> Any:
+    if isinstance(value, np.ndarray):
+        key = f"array{len(arrays)}"
+        arrays[key] = value
+        return {_ARRAY: key}
+    if is_dataclass(value):
+        own = {field.name: _packed(getattr(value, field.name), arrays) for field in fields(value)}
+        return {_KIND: type(value).__name__, **own}
+    if isinstance(value, dict):
+        return {key: _packed(item, arrays) for key, item in value.items()}
+    return value
+
+
+def _unpacked(value: Any, kinds: dict[str, Callable[..., Any]], arrays: _Arrays) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get(_ARRAY), str):
+        return arrays[value[_ARRAY]]
+    items = {key: _unpacked(item, kinds, arrays) for key, item in value.items()}
+    # a layer may be called "$kind" too, but what stands under it is then no string
+    return kinds[items.pop(_KIND)](**items) if isinstance(value.get(_KIND), str) else items
+
+
+def _paths(path: str | Path) -> tuple[Path, Path]:
+    path = Path(path)
+    stem = path.name.removesuffix(".npz").removesuffix(".json")
+    return path.with_name(f"{stem}.npz"), path.with_name(f"{stem}.json")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its place only once it is complete."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

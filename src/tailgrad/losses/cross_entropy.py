@@ -1,0 +1,86 @@
+"""Cross-entropy with class weights and label smoothing."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tailgrad.checks import in_range
+from tailgrad.losses.targets import check_target, pick
+from tailgrad.losses.weighting import check_reduction, reduce, resolve_weights, weight_correction
+from tailgrad.types import Correction
+
+
+class CrossEntropyLoss(nn.Module):
+    """``loss(z, y) = w_y [(1 - eps)(-log p_y) + (eps / K) sum_j (-log p_j)]`` with ``p = softmax(z)``.
+
+    Args:
+        class_counts: training examples of each class, each at least 1; needed by the schemes.
+        weights: ``"none"``, ``"inverse"``, ``"inverse_sqrt"``, ``"effective"`` (see ``class_weights``) or K
+            positive numbers.
+        normalizer: what the mean divides by: ``"weights"``, ``sum_i w_{y_i}``; ``"batch"``, N.
+        label_smoothing: eps, 0 to 1.
+        beta: of the effective number, 0 to below 1.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` ([N]).
+
+    Raises:
+        InputError: an argument, shape, type or target value does not fit.
+
+    The default normaliser is ``"weights"``, as in PyTorch: the mean stays on the scale of the unweighted
+    loss, so a learning rate keeps its meaning when weights are switched on, and multiplying all weights by
+    a number changes nothing. Its price: the divisor changes from batch to batch, and in a batch of one
+    class the weight cancels. ``"batch"`` is the printed form of the CSBA paper's eq 2 as we read it; the
+    two can differ many times over. Under several processes each divides by its own sum.
+
+    Two deviations from ``torch.nn.CrossEntropyLoss``: with smoothing, the true class's weight multiplies the
+    whole term, while PyTorch weights each smoothed term by its own class; with probability targets the mean
+    still divides by the weights, so that one-hot rows equal class indices.
+
+    Source: arXiv 2606.05740 eq 1-3; smoothing composed with weights as ``w_y`` times the smoothed term
+    (ours).
+
+    Example:
+        >>> loss = CrossEntropyLoss([100, 10, 1], weights="inverse", normalizer="batch")
+        >>> loss(torch.tensor([[2.0, 1.0, 0.0]] * 2), torch.tensor([0, 2]))
+        tensor(44.6161)
+    """
+
+    takes: ClassVar[str] = "logits"
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        class_counts: Sequence[int] | None = None,
+        *,
+        weights: str | Sequence[float] = "none",
+        normalizer: str = "weights",
+        label_smoothing: float = 0.0,
+        beta: float = 0.9999,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        check_reduction(reduction, normalizer)
+        self.weights = resolve_weights(class_counts, weights, beta)
+        self.label_smoothing = in_range("label_smoothing", label_smoothing, 0, 1)
+        self.normalizer = normalizer
+        self.reduction = reduction
+        known = class_counts if self.weights is None else self.weights
+        self.num_classes = None if known is None else len(known)
+        self.register_buffer("weight", None if self.weights is None else torch.tensor(self.weights))
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of logits [N, K] for class indices [N] or probabilities [N, K]."""
+        check_target(logits, target, self.num_classes)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        values = -logits.log_softmax(1)
+        if self.label_smoothing:
+            values = values.lerp(values.mean(1, keepdim=True), self.label_smoothing)
+        if self.weight is None:
+            return reduce(pick(values, target), None, self.reduction, self.normalizer)
+        weight = self.weight.to(values.dtype)[None]
+        return reduce(pick(weight * values, target), pick(weight, target), self.reduction, self.normalizer)
+
+    def correction(self) -> Correction | None:
+        """How the weights shift the prior: ``log w_k``, or None without weights."""
+        return weight_correction(self.weights)

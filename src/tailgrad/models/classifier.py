@@ -1,0 +1,60 @@
+"""A backbone and a head joined."""
+
+from torch import Tensor, nn
+
+from tailgrad.models.backbone import Backbone
+from tailgrad.models.fit_images import fit_images
+from tailgrad.types import Output
+
+
+class Classifier(nn.Module):
+    """Images to logits: ``head(backbone(images))``.
+
+    A head that takes ``"pooled"`` features receives ``backbone.pool(map)``; one that takes ``"map"``
+    receives the map itself where the backbone has a 2-D grid, else the pooled vector too. A head without
+    the attribute ``takes`` (a plain ``nn.Linear``) counts as ``"pooled"``. Images under 32 pixels on a side
+    are enlarged by a whole factor, and images of another size than a backbone's fixed one are resized
+    (``fit_images``).
+
+    Args:
+        backbone: from images [N, 3, H, W] to features [N, C, *spatial].
+        head: from features to logits [N, K], built for the width it receives.
+
+    Example:
+        >>> import torch
+        >>> from tailgrad.heads import CSBA
+        >>> from tailgrad.models import CifarResNet
+        >>> model = Classifier(CifarResNet(blocks=1), CSBA(64, num_classes=6))
+        >>> model(torch.rand(2, 3, 8, 8)).shape
+        torch.Size([2, 6])
+    """
+
+    backbone: Backbone
+    head: nn.Module
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    @property
+    def takes_map(self) -> bool:
+        """Whether the head receives the map [N, C, H, W] rather than the pooled vector."""
+        return self.backbone.grid and getattr(self.head, "takes", "pooled") == "map"
+
+    def features(self, images: Tensor) -> Tensor:
+        """The backbone's features [N, C, *spatial] of images [N, 3, H, W]."""
+        features: Tensor = self.backbone(fit_images(images, self.backbone.input_size))
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, K] of images [N, 3, H, W]."""
+        features = self.features(images)
+        logits: Tensor = self.head(features if self.takes_map else self.backbone.pool(features))
+        return logits
+
+    def outputs(self, images: Tensor) -> Output:
+        """Logits and pooled features [N, D] of images [N, 3, H, W]."""
+        features = self.features(images)
+        pooled = self.backbone.pool(features)
+        return Output(self.head(features if self.takes_map else pooled), pooled)

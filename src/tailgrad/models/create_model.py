@@ -1,0 +1,99 @@
+"""One call from names to a classifier."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from tailgrad.checks import InputError, nearest
+from tailgrad.heads.names import head_class
+from tailgrad.models.backbone import Backbone
+from tailgrad.models.check_map import check_map
+from tailgrad.models.cifar_resnet import resnet32
+from tailgrad.models.classifier import Classifier
+from tailgrad.models.timm_backbone import TimmBackbone
+from tailgrad.models.tripath import TriPath
+from tailgrad.models.wide_resnet import wrn28_10
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "tripath": TriPath,
+    "resnet32": resnet32,
+    "wrn28_10": wrn28_10,
+}
+TIMM = "timm/"
+
+
+def create_model(
+    name: str = "tripath",
+    num_classes: int = 2,
+    *,
+    head: str = "linear",
+    pretrained: bool = False,
+    head_options: dict[str, Any] | None = None,
+    backbone_options: dict[str, Any] | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Classifier:
+    """Build a classifier by name.
+
+    Args:
+        name: ``"tripath"``, ``"resnet32"``, ``"wrn28_10"`` or ``"timm/"`` and any timm image model.
+        num_classes: K, at least 2.
+        head: a head's name: ``"linear"``, ``"branch_sum"``, ``"csba"``, ``"class_heads"``,
+            ``"branch_softmax"``.
+        pretrained: load weights trained elsewhere, for timm models.
+        head_options: the head's arguments by name, such as ``{"dropout": 0.3}``.
+        backbone_options: the backbone's arguments by name, such as ``{"slope": 0.1}``.
+        image_size: (height, width) of the images to come; runs ``check_map`` on it.
+
+    Raises:
+        InputError: a name or option is unknown (the nearest is named), a value is outside its range,
+            pretrained weights do not exist or cannot be had, or images of ``image_size`` are too small.
+
+    Where a head on the map leaves parts of a timm model without use (the last layers of MobileNetV3, the norm
+    after ConvNeXt's pooling), their parameters are frozen.
+
+    Source: design choice of this library; the networks name theirs.
+
+    Example:
+        >>> model = create_model("tripath", 6, head="csba")
+        >>> sum(p.numel() for p in model.parameters())
+        1792594
+    """
+    backbone = _backbone(name, pretrained, backbone_options or {})
+    classifier = Classifier(backbone, _head(head, backbone, num_classes, head_options or {}))
+    if classifier.takes_map and isinstance(backbone, TimmBackbone):
+        backbone.freeze_pool()
+    if image_size is not None:
+        check_map(classifier, image_size)
+    return classifier
+
+
+def _backbone(name: str, pretrained: bool, options: dict[str, Any]) -> Backbone:
+    if name.startswith(TIMM):
+        return TimmBackbone(name.removeprefix(TIMM), pretrained=pretrained, options=options)
+    if name not in BACKBONES:
+        hint = nearest(name, BACKBONES)
+        raise InputError(f"name must be a known model, got {name!r}; {hint} (or timm/<any timm image model>)")
+    if pretrained:
+        raise InputError(f"pretrained must be False for {name!r}, got True; only timm models bring weights")
+    _check_options("backbone_options", options, BACKBONES[name])
+    return BACKBONES[name](**options)
+
+
+def _head(name: str, backbone: Backbone, num_classes: int, options: dict[str, Any]) -> nn.Module:
+    cls = head_class(name)
+    _check_options("head_options", options, cls)
+    takes_map = backbone.grid and getattr(cls, "takes", "pooled") == "map"
+    if "grid" in inspect.signature(cls).parameters:
+        options = {"grid": backbone.grid, **options}
+    return cls(backbone.channels if takes_map else backbone.pooled, num_classes, **options)
+
+
+def _check_options(argument: str, options: dict[str, Any], build: Callable[..., Any]) -> None:
+    parameters = inspect.signature(build).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for key in options:
+        if key not in known:
+            hint = nearest(key, known) if known else "it takes none"
+            raise InputError(f"{argument} must name options of {build.__name__}, got {key!r}; {hint}")

@@ -1,0 +1,234 @@
+"""Wire model, loss, optimiser and schedule from a configuration."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from tailgrad.augment import Normalize
+from tailgrad.checks import InputError
+from tailgrad.engine import Learner, Schedule, Trial, choose_speed
+from tailgrad.models import Classifier, create_model
+from tailgrad.recipes.components import build
+from tailgrad.recipes.config import Config, OptimConfig, ScheduleConfig
+from tailgrad.types import ClassInfo
+
+Say = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+def head_name(config: Config) -> str:
+    """The head meant: ``baseline`` is ``branch_sum`` on tripath, ``linear`` on any other backbone.
+
+    Example:
+        >>> from tailgrad.recipes.config import ModelConfig
+        >>> head_name(Config(source="x")), head_name(Config(source="x", model=ModelConfig(name="resnet32")))
+        ('branch_sum', 'linear')
+    """
+    if config.head.name != "baseline":
+        return config.head.name
+    return "branch_sum" if config.model.name == "tripath" else "linear"
+
+
+def make_model(config: Config, num_classes: int, say: Say = _silent) -> Classifier:
+    """The classifier, initialised from the configuration's seed.
+
+    Raises:
+        InputError: the backbone, the head or an option is unknown, or pretrained weights were demanded and
+            cannot be had.
+
+    Example:
+        >>> from tailgrad.recipes.compose import compose
+        >>> model = make_model(compose("digits-lt", "digits", "csba"), 10)
+        >>> sum(p.numel() for p in model.parameters())
+        1801822
+    """
+    torch.manual_seed(config.seed)
+    wanted = config.model.pretrained
+
+    def make(pretrained: bool) -> Classifier:
+        return create_model(
+            config.model.name,
+            num_classes=num_classes,
+            head=head_name(config),
+            head_options=dict(config.head.options),
+            pretrained=pretrained,
+        )
+
+    if wanted != "auto":
+        return make(bool(wanted))
+    try:
+        return make(config.model.name.startswith("timm/"))
+    except InputError as error:
+        if "pretrained" not in str(error):
+            raise
+        say(f"training from scratch: pretrained weights of {config.model.name} could not be had here")
+        torch.manual_seed(config.seed)
+        return make(False)
+
+
+def make_loss(config: Config, classes: ClassInfo) -> nn.Module:
+    """The loss, told the training counts.
+
+    Raises:
+        InputError: the loss or an option is unknown, or an option is out of range.
+
+    Example:
+        >>> from tailgrad.recipes.compose import compose
+        >>> make_loss(compose("x", "digits", "focal"), ClassInfo(("a", "b"), (3, 1))).takes
+        'logits'
+    """
+    loss: nn.Module = build("losses", config.loss.name, config.loss.options, list(classes.counts))
+    return loss
+
+
+def make_optimizer(config: OptimConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """Adam, AdamW or SGD.
+
+    Example:
+        >>> make_optimizer(OptimConfig(), [nn.Parameter(torch.zeros(1))]).defaults["lr"]
+        0.001
+    """
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
+        )
+    made = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    return made(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+
+
+def make_schedule(config: ScheduleConfig, epochs: int) -> Schedule:
+    """The learning-rate schedule.
+
+    Example:
+        >>> make_schedule(ScheduleConfig(name="cosine"), 10).factor(10)
+        0.0
+    """
+    return Schedule(config.name, epochs, config.every, config.milestones, config.gamma, config.warmup)
+
+
+def make_augment(names: Sequence[str]) -> Callable[[Tensor], Tensor]:
+    """The named transforms, one after the other.
+
+    Raises:
+        InputError: a name is unknown.
+
+    Example:
+        >>> make_augment([])(torch.ones(1)).item()
+        1.0
+    """
+    transforms = [build("augment", name, {}) for name in names]
+
+    def augment(images: Tensor) -> Tensor:
+        for transform in transforms:
+            images = transform(images)
+        return images
+
+    return augment
+
+
+def needed_size(config: Config) -> tuple[int, int] | None:
+    """The one input size that a backbone takes (vision transformers), or None where any size will do.
+
+    Example:
+        >>> needed_size(Config(source="x")) is None
+        True
+    """
+    if not config.model.name.startswith("timm/"):
+        return None
+    backbone = create_model(config.model.name, num_classes=2).backbone
+    return backbone.input_size
+
+
+def normalizer(model: Classifier, measured: Callable[[], Normalize]) -> Normalize:
+    """Means and deviations that the backbone was made for, else those of the training images.
+
+    Args:
+        model: a timm backbone knows its own.
+        measured: gives those of the training images.
+
+    Example:
+        >>> model = create_model("timm/resnet18", num_classes=2)
+        >>> normalizer(model, lambda: Normalize([0.5], [0.5])).mean
+        (0.485, 0.456, 0.406)
+    """
+    known = getattr(getattr(model.backbone, "net", None), "pretrained_cfg", None)
+    return Normalize(known["mean"], known["std"]) if known else measured()
+
+
+def device_of(name: str) -> torch.device:
+    """The device meant by ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: a GPU is asked for and there is none.
+
+    Example:
+        >>> device_of("cpu").type
+        'cpu'
+    """
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise InputError(
+            f"train.device must be a device of this machine, got {name!r} and no GPU that PyTorch can use; "
+            "set train.device=cpu"
+        )
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
+def settle_speed(config: Config, model: nn.Module, size: tuple[int, int]) -> Trial:
+    """Time the training step on random images and settle what is ``auto`` (precision, memory layout).
+
+    Example:
+        >>> from tailgrad.recipes.compose import compose
+        >>> config = compose("digits-lt", "digits", "baseline",
+        ...     {"train": {"precision": "float32", "channels_last": False, "batch_size": 4}})
+        >>> settle_speed(config, make_model(config, 10), (32, 32)).precision
+        'float32'
+    """
+    device = device_of(config.train.device)
+    with torch.random.fork_rng(devices=[]):
+        images = torch.rand(config.train.batch_size, 3, *size, device=device)
+    precision, layout = config.train.precision, config.train.channels_last
+    return choose_speed(
+        model.to(device),
+        images,
+        precisions=("float32", "bfloat16") if precision == "auto" else (precision,),
+        layouts=(False, True) if layout == "auto" else (bool(layout),),
+    )
+
+
+def assemble(config: Config, model: nn.Module, loss: nn.Module, speed: Trial, prepare: Normalize) -> Learner:
+    """Model, loss and optimiser under Lightning Fabric.
+
+    Example: see ``recipes.train``.
+    """
+    device = device_of(config.train.device)
+    fabric = Fabric(accelerator=device.type, devices=1, precision=_fabric(speed.fabric_precision))
+    optimizer = make_optimizer(config.optim, [p for p in model.parameters() if p.requires_grad])
+    layout = torch.channels_last if speed.channels_last else torch.contiguous_format
+    model = model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
+    module, stepper = fabric.setup(model, optimizer)
+    module.mark_forward_method("outputs")
+    return Learner(
+        fabric=fabric,
+        model=module,
+        loss=loss.to(device),
+        optimizer=stepper,
+        schedule=make_schedule(config.schedule, config.train.epochs),
+        prepare=prepare,
+        augment=make_augment(config.train.augment),
+        channels_last=speed.channels_last,
+    )
+
+
+def _fabric(precision: str) -> Any:
+    return precision

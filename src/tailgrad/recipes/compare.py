@@ -1,0 +1,263 @@
+"""Several methods under one regime, over seeds, with paired intervals."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from rich.console import Console
+
+from tailgrad.checks import InputError, in_range
+from tailgrad.data import Source
+from tailgrad.engine import Interrupted
+from tailgrad.files import write_json, write_text, write_with
+from tailgrad.recipes.assemble import make_model, settle_speed
+from tailgrad.recipes.compose import merge, overlay
+from tailgrad.recipes.conclude import conclude, figure, mcnemar
+from tailgrad.recipes.config import Config
+from tailgrad.recipes.prepare import Prepared, duplicates_of, prepare
+from tailgrad.recipes.run_folder import RunFolder, differing_keys, environment, read_json
+from tailgrad.recipes.talk import Talk
+from tailgrad.recipes.train import as_overlay, configure, run_config, run_name
+from tailgrad.report import write_report
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished comparison.
+
+    Args:
+        folder: where it is.
+        comparison: the content of ``comparison.json``: rows, paired differences, conclusion.
+
+    Example: see ``compare``.
+    """
+
+    folder: Path
+    comparison: dict[str, Any]
+
+    @property
+    def conclusion(self) -> str:
+        """One sentence."""
+        return str(self.comparison["conclusion"])
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+
+Methods = Sequence[str] | Mapping[str, Any]
+
+
+def compare(
+    source: Any,
+    methods: Methods,
+    *,
+    seeds: int = 3,
+    regime: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> Study:
+    """Train several methods under one regime and say whether they differ by more than chance.
+
+    Seed s draws split s unless the source brings a test set. Every method sees the same splits, the same
+    orders and the same measured precision. The first method is what the others are compared with.
+
+    Args:
+        source: as for ``train``.
+        methods: names or YAML files, or a mapping from a name of yours to a name, an overlay or a loss class.
+        seeds: number of seeds, at least 1; below 3 nothing much can be told.
+        regime: name or YAML file; default that of the source.
+        overrides: laid over every run; keys of the regime only. ``train.max_minutes`` limits the whole study.
+        out: study folder; default ``studies/<data>.<regime>``.
+        resume: go on with that folder: finished runs are kept, others finished; seeds and methods may grow.
+        console: where to say what happens; None is silent.
+
+    Raises:
+        InputError: anything about the input is wrong.
+        Interrupted: the user pressed Ctrl-C, or the time was used up; the study can be resumed.
+
+    Example:
+        >>> import tempfile
+        >>> quick = {"train": {"epochs": 1, "precision": "float32", "channels_last": False},
+        ...          "interference": {"enabled": False}, "data": {"near_duplicates": False}}
+        >>> study = compare("digits-lt", ["baseline", "csba"], seeds=1, overrides=quick,
+        ...                 out=tempfile.mkdtemp() + "/study")
+        >>> study.conclusion
+        'With one seed nothing can be concluded: run at least three (--seeds 3).'
+    """
+    in_range("seeds", seeds, 1)
+    overlays = _overlays(methods)
+    above = _regime_only(overrides or {})
+    talk, limit = Talk(console), _limit(above)
+    plans, opened = _plans(source, overlays, regime, above, seeds)
+    first = plans[0]
+    folder = Path(out) if out is not None else Path("studies") / f"{opened.name}.{first.regime}"
+    differences = [key for key in differing_keys(plans[: len(overlays)]) if key != "method"]
+    _start(folder, plans, list(overlays), resume, talk)
+    talk(
+        f"{len(plans)} runs of {len(overlays)} methods; they differ in {', '.join(differences) or 'nothing'}"
+    )
+    runs = _Runs(folder, opened, talk, limit)
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in overlays}
+    for left, config in zip(range(len(plans), 0, -1), plans, strict=True):
+        talk.runs_left = left
+        results[config.method].append(runs.result(config))
+    own_test = "test" in opened.given
+    comparison = conclude(results, own_test=own_test, focus=first.focus)
+    comparison["mcnemar_seed0"] = mcnemar({c.method: runs.folder(c) for c in plans[: len(overlays)]})
+    _write(folder, differences, comparison, results)
+    return Study(folder, read_json(folder / "comparison.json"))
+
+
+class _Runs:
+    """Runs of one study: data prepared once a split, speed measured once."""
+
+    def __init__(self, folder: Path, opened: Source, talk: Talk, limit: float | None) -> None:
+        self.path, self.opened, self.talk, self.limit = folder, opened, talk, limit
+        self._groups: Any = None
+        self._ready: tuple[int, Prepared] | None = None
+        self._speed: dict[str, Any] = {}
+
+    def folder(self, config: Config) -> RunFolder:
+        return RunFolder(self.path / "runs" / run_name(self.opened, config))
+
+    def result(self, config: Config) -> dict[str, Any]:
+        folder = self.folder(config)
+        if folder.finished and folder.result()["status"] == "finished":
+            folder.start(config, resume=True)
+            return folder.result()
+        ready = self._prepared(config)
+        settled = self._settled(config, ready)
+        resume = folder.path.exists()
+        run = run_config(settled, folder, prepared=ready, resume=resume, talk=self.talk)
+        if run.result["status"] != "finished":
+            raise Interrupted(f"the time was used up in {folder.path}; what is finished is kept")
+        return run.result
+
+    def _prepared(self, config: Config) -> Prepared:
+        split = config.seed if config.split_seed is None else config.split_seed
+        if self._ready is None or (self._ready[0] != split and not self._ready[1].own_test):
+            if self._groups is None:
+                self._groups = duplicates_of(self.opened, config)
+            self._ready = (split, prepare(config, self.opened, self.talk, self._groups))
+        return self._ready[1]
+
+    def _settled(self, config: Config, ready: Prepared) -> Config:
+        if not self._speed:
+            self._speed = read_json(self.path / "speed.json") if (self.path / "speed.json").exists() else {}
+        if not self._speed:
+            model = make_model(config, ready.classes.num_classes)
+            speed = settle_speed(config, model, ready.size)
+            self._speed = {"precision": speed.precision, "channels_last": speed.channels_last}
+            write_json(self.path / "speed.json", self._speed)
+        update = dict(self._speed)
+        if self.limit is not None:
+            left = (self.limit - time.monotonic()) / 60
+            if left <= 0:
+                raise Interrupted("the time was used up; what is finished is kept")
+            update["max_minutes"] = left
+        return config.model_copy(update={"train": config.train.model_copy(update=update)})
+
+
+def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
+    if isinstance(methods, str):
+        raise InputError(f"methods must be a list of names, got the text {methods!r}; write [{methods!r}]")
+    pairs = methods.items() if isinstance(methods, Mapping) else [(Path(name).stem, name) for name in methods]
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, method in pairs:
+        if name in found:
+            raise InputError(f"methods must be distinct, got {name!r} twice; name each once")
+        content = as_overlay(method)
+        found[name] = {**(overlay("methods", content) if isinstance(content, str) else content), "name": name}
+    if not found:
+        raise InputError(f"methods must hold at least one name, got {methods!r}; see `tailgrad methods`")
+    return found
+
+
+def _regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key in ("head", "loss", "method", "seed"):
+        if key in overrides:
+            raise InputError(
+                f"compare sets keys of the regime only, got {key!r}, which would change every method; "
+                "write a method file, or use train"
+            )
+    return overrides
+
+
+def _limit(overrides: Mapping[str, Any]) -> float | None:
+    minutes = overrides.get("train", {}).get("max_minutes")
+    return None if minutes is None else time.monotonic() + 60 * float(minutes)
+
+
+def _plans(
+    source: Any,
+    overlays: Mapping[str, Mapping[str, Any]],
+    regime: str | None,
+    overrides: Mapping[str, Any],
+    seeds: int,
+) -> tuple[list[Config], Source]:
+    plans, opened = [], source
+    for seed in range(seeds):
+        for method in overlays.values():
+            layered = merge(overrides, {"seed": seed})
+            config, opened = configure(source, opened=opened, method=method, regime=regime, overrides=layered)
+            plans.append(config)
+    return plans, opened
+
+
+def _start(folder: Path, plans: Sequence[Config], methods: Sequence[str], resume: bool, talk: Talk) -> None:
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not resume)):
+        raise InputError(
+            f"study folder must be new, got {folder}, which exists; choose another with --out, "
+            "or add --resume"
+        )
+    first = plans[0]
+    content = {
+        "source": first.source,
+        "regime": first.regime,
+        "methods": list(methods),
+        "seeds": len(plans) // len(methods),
+        "focus": first.focus,
+    }
+    write_text(folder / "study.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    talk(
+        f"regime {first.regime}: {first.model.name}, {first.optim.name} lr {first.optim.lr:g}, "
+        f"{first.schedule.name}, {first.train.epochs} epochs, batch {first.train.batch_size}, "
+        f"augmentation {', '.join(first.train.augment) or 'none'}"
+    )
+
+
+def _write(
+    folder: Path,
+    differences: Sequence[str],
+    comparison: Mapping[str, Any],
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+    study = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+    own_test = next(iter(results.values()))[0]["own_test"]
+    study |= {"differences": list(differences), "own_test": own_test, "environment": environment()}
+    write_text(folder / "study.yaml", yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
+    write_json(folder / "comparison.json", comparison)
+    metrics = dict.fromkeys(row["metric"] for row in comparison["rows"])
+    rows = [
+        {
+            **{
+                key: run[key]
+                for key in ("data", "regime", "method", "seed", "split_seed", "epochs", "best_epoch")
+            },
+            **{metric: figure(run, metric) for metric in metrics},
+        }
+        for runs in results.values()
+        for run in runs
+    ]
+    table = pa.Table.from_pylist(rows)
+    write_with(folder / "results.parquet", lambda partial: pq.write_table(table, partial))
+    write_report(folder)

@@ -1,0 +1,58 @@
+"""Classes by name, derived from each folder's ``__all__``: no second list."""
+
+import inspect
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from tailgrad.checks import InputError, nearest, one_of
+
+
+def snake(name: str) -> str:
+    """The name used in recipes for a class.
+
+    Example:
+        >>> snake("CrossEntropyLoss"), snake("CSBA"), snake("BranchSum")
+        ('cross_entropy', 'csba', 'branch_sum')
+    """
+    short = name.removesuffix("Loss") or name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", short).lower()
+
+
+def components(folder: str) -> dict[str, type]:
+    """The classes that a folder exports, by the names used in recipes.
+
+    Example:
+        >>> "flip" in components("augment")
+        True
+    """
+    module = import_module(f"tailgrad.{folder}")
+    exported = {name: getattr(module, name) for name in module.__all__}
+    return {snake(name): item for name, item in exported.items() if inspect.isclass(item)}
+
+
+def build(folder: str, name: str, options: Mapping[str, Any], *arguments: Any) -> Any:
+    """Make a component from its name, its positional arguments and the recipe's options.
+
+    Raises:
+        InputError: the name or an option is unknown; the nearest one is given.
+
+    Example:
+        >>> build("augment", "flip", {"p": 1.0}).p
+        1.0
+    """
+    section = {"heads": "head", "losses": "loss"}.get(folder, folder)
+    made = components(folder)[one_of(f"{section}.name", name, components(folder))]
+    known = [p.name for p in inspect.signature(made).parameters.values()][len(arguments) :]
+    for option in options:
+        if option not in known:
+            raise InputError(
+                f"{section}.options.{option} is not an option of {name}; {nearest(option, known)}"
+            )
+    try:
+        return made(*arguments, **options)
+    except TypeError as error:
+        raise InputError(
+            f"{section}.options must fit {name}, got {dict(options)} ({error}); mend them"
+        ) from error

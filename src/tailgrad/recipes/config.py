@@ -1,0 +1,167 @@
+"""One validated configuration: what a run is, as nested sections with typed keys."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values do not change afterwards.
+
+    Example:
+        >>> OptimConfig(lr=0.1).lr
+        0.1
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """Where the images come from and how they are cut and split.
+
+    Example:
+        >>> DataConfig().val
+        0.15
+    """
+
+    size: Count | tuple[Count, Count] | Literal["auto"] = "auto"
+    """side, or (height, width), in pixels; auto enlarges small images and takes ``fallback_size`` else"""
+    fallback_size: Count = 224
+    resize: Literal["squash", "crop"] = "squash"
+    val: Share = 0.15
+    test: Share = 0.2
+    near_duplicates: bool = True
+    profile: Literal["default", "none", "exponential", "step", "pareto", "explicit"] = "default"
+    imb_factor: Annotated[float, Field(gt=0)] | None = None
+    counts: list[Count] | None = None
+    skip_unreadable: bool = False
+    root: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    resident_gb: NonNegative = 4.0
+    """decoded images up to this size live in memory; larger sets are decoded while training"""
+    workers: Annotated[int, Field(ge=0)] = 2
+
+
+class ModelConfig(Section):
+    """The backbone.
+
+    Example:
+        >>> ModelConfig().name
+        'tripath'
+    """
+
+    name: str = "tripath"
+    pretrained: bool | Literal["auto"] = False
+    """auto takes pretrained weights where they can be had and says so where not"""
+
+
+class NamedConfig(Section):
+    """A component by name, with its own options.
+
+    Example:
+        >>> NamedConfig(name="csba", options={"branches": 4}).options
+        {'branches': 4}
+    """
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class OptimConfig(Section):
+    """The optimiser.
+
+    Example:
+        >>> OptimConfig().name
+        'adam'
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: NonNegative = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """for sgd"""
+    nesterov: bool = False
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    """for adam and adamw"""
+
+
+class ScheduleConfig(Section):
+    """The learning-rate schedule (``engine.Schedule``).
+
+    Example:
+        >>> ScheduleConfig(name="step", every=23).gamma
+        0.1
+    """
+
+    name: Literal["constant", "step", "multistep", "cosine"] = "constant"
+    every: Count = 30
+    milestones: tuple[Count, ...] = ()
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup: NonNegative = 0.0
+
+
+class TrainConfig(Section):
+    """Length, batches, selection, precision.
+
+    Example:
+        >>> TrainConfig().monitor
+        'macro_f1'
+    """
+
+    epochs: Count = 30
+    batch_size: Count = 64
+    patience: Annotated[int, Field(ge=0)] = 0
+    monitor: Literal["macro_f1", "accuracy", "balanced_accuracy", "loss", "focus_f1"] = "macro_f1"
+    augment: tuple[str, ...] = ()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    tensorboard: bool = False
+
+
+class InterferenceConfig(Section):
+    """The measurement that a run makes after its first epoch and at its end.
+
+    Example:
+        >>> InterferenceConfig().parameters
+        'backbone'
+    """
+
+    enabled: bool = True
+    parameters: str = "backbone"
+    max_per_class: Count = 200
+
+
+class Config(Section):
+    """Everything that decides a run's result.
+
+    Example:
+        >>> Config(source="digits-lt").train.epochs
+        30
+    """
+
+    source: str
+    regime: str = ""
+    method: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    split_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """None follows ``seed`` where the split is ours, and is 0 where the source brings a test set"""
+    focus: str | None = None
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    head: NamedConfig = NamedConfig(name="baseline")
+    loss: NamedConfig = NamedConfig(name="cross_entropy")
+    optim: OptimConfig = OptimConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    train: TrainConfig = TrainConfig()
+    interference: InterferenceConfig = InterferenceConfig()
+
+
+METHOD_KEYS = ("head", "loss")
+"""Sections that a method may set; everything else belongs to the regime."""

@@ -1,0 +1,148 @@
+"""Interference of a trained run, or of any named network on a source."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from tailgrad.augment import Normalize
+from tailgrad.checks import InputError, one_of
+from tailgrad.engine import load_weights
+from tailgrad.interference import Interference, measure
+from tailgrad.models import check_map
+from tailgrad.recipes.assemble import device_of, make_model, normalizer
+from tailgrad.recipes.compose import merge
+from tailgrad.recipes.config import Config
+from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.restore import check_classes, load_state, restore
+from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.talk import Talk
+from tailgrad.recipes.train import configure
+
+PARTS = ("train", "val", "test", "heldout")
+BATCH = 256
+
+
+def diagnose(
+    run_or_source: Any,
+    *,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    part: str = "heldout",
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> Interference:
+    """Measure which classes interfere in a network.
+
+    Args:
+        run_or_source: folder of a run (its own network and data), or a source of images with ``model``.
+        model: name of a backbone for a source, such as ``timm/resnet18`` or ``tripath``.
+        weights: safetensors file for that network; without it the weights are random.
+        part: "train", "val", "test", or "heldout" (validation and test).
+        overrides: nested configuration laid on top (``interference.parameters``, ``data.size``, ...).
+        out: where to save the result (arrays ``.npz`` and ``.json`` of this name).
+        console: where to say what happens; None is silent.
+
+    Raises:
+        InputError: anything about the input is wrong.
+
+    Example:
+        >>> result = diagnose("digits-lt", model="resnet32",
+        ...     overrides={"interference": {"max_per_class": 2}, "data": {"near_duplicates": False}})
+        >>> result.conflict.shape
+        (10, 10)
+    """
+    one_of("part", part, PARTS)
+    talk = Talk(console)
+    is_run = (
+        model is None
+        and isinstance(run_or_source, str | Path)
+        and (Path(run_or_source) / "config.yaml").exists()
+    )
+    subject = _of_run if is_run else _of_source
+    network, ready, normalize, config = subject(run_or_source, model, weights, overrides or {}, talk)
+    device = device_of(config.train.device)
+    parts = ("val", "test") if part == "heldout" else (part,)
+    result = measure(
+        network.to(device),
+        _pairs(ready, parts, normalize, device),
+        parameters=config.interference.parameters,
+        max_per_class=config.interference.max_per_class,
+        class_names=ready.classes.names,
+    )
+    if out is not None:
+        result.save(Path(out))
+    return result
+
+
+def _pairs(
+    ready: Prepared, parts: tuple[str, ...], normalize: Normalize, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for part in parts:
+        for batch in ready.loader(part, BATCH):
+            yield normalize(batch.inputs.to(device)), batch.target.to(device)
+
+
+def _of_run(run: Any, _: Any, weights: Any, overrides: Mapping[str, Any], talk: Talk) -> Any:
+    if weights is not None:
+        raise InputError(f"weights are for a source with a model, got {weights} for a run; leave them out")
+    config: Config = RunFolder(Path(run)).config()
+    config = Config.model_validate(merge(config.model_dump(), overrides))
+    restored = restore(run)
+    ready = prepare(config, say=talk)
+    check_classes(restored.names, ready.classes.names, str(run))
+    return restored.model, ready, restored.normalize, config
+
+
+def _of_source(source: Any, model: str | None, weights: Any, overrides: Mapping[str, Any], talk: Talk) -> Any:
+    named = {} if model is None else {"model": {"name": model}}
+    config, opened = configure(source, overrides=merge(named, overrides))
+    ready = prepare(config, opened, talk)
+    network = make_model(config, ready.classes.num_classes, talk)
+    talk.warn_of(lambda: check_map(network, ready.size))
+    if weights is not None:
+        tensors, meta = load_weights(Path(weights))
+        if "classes" in meta:
+            check_classes(meta["classes"]["names"], ready.classes.names, str(weights))
+        load_state(network, tensors, str(weights))
+        return network, ready, normalizer(network, ready.normalize), config
+    normalize = normalizer(network, ready.normalize)
+    talk(f"{config.model.name} with random weights: what follows is about the architecture and the data")
+    if settle_batch_norm(network, _pairs(ready, ("train",), normalize, torch.device("cpu"))):
+        talk("its batch-norm statistics, which start at 0 and 1, were set from training images")
+    return network, ready, normalize, config
+
+
+def settle_batch_norm(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], most: int = 4) -> bool:
+    """Set the running statistics of batch norms to those of some batches; whether there are any.
+
+    An untrained network in evaluation mode normalises by mean 0 and variance 1, which saturates deep ones.
+
+    Args:
+        network: its statistics change, nothing else.
+        batches: (inputs, target); the first ``most`` are used.
+        most: number of batches.
+
+    Example:
+        >>> settle_batch_norm(nn.Linear(2, 2), [])
+        False
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return False
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # a plain average over the batches
+        norm.train()
+    with torch.no_grad():
+        for inputs, _ in islice(batches, most):
+            network(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+    return True

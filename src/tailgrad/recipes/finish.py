@@ -1,0 +1,150 @@
+"""The end of a run: predictions, figures with intervals, interference, the report."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from tailgrad.engine import Fitted, infer, load_weights
+from tailgrad.evaluate import Evaluation, apply_threshold, evaluate, evaluate_predictions, tune_threshold
+from tailgrad.files import write_json, write_with
+from tailgrad.interference import Interference, measure
+from tailgrad.recipes.config import Config
+from tailgrad.recipes.job import Job
+from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.run_folder import RunFolder
+
+BATCH = 256
+
+
+def measure_part(job: Job, parts: tuple[str, ...]) -> Interference:
+    """Interference of the current model on parts of the data.
+
+    Example: see ``recipes.train``.
+    """
+    return measure(
+        job.learner.network,
+        _pairs(job, parts),
+        parameters=job.config.interference.parameters,
+        max_per_class=job.config.interference.max_per_class,
+        class_names=job.ready.classes.names,
+    )
+
+
+def _pairs(job: Job, parts: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor]]:
+    for part in parts:
+        for batch in job.ready.loader(part, BATCH):
+            yield job.learner.images(batch.inputs), job.learner.fabric.to_device(batch.target)
+
+
+class EarlyConflict:
+    """An observer that measures interference once, after the first epoch.
+
+    Args:
+        job: the run; its folder gets ``interference/early``.
+
+    Example: see ``recipes.train``.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def on_step(self, record: Any) -> None:
+        """Nothing is measured within an epoch."""
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        """Measure on training images after epoch 1."""
+        if row["epoch"] == 1 and self.job.config.interference.enabled:
+            measure_part(self.job, ("train",)).save(self.job.folder.path / "interference" / "early")
+
+
+def finish(job: Job, fitted: Fitted) -> dict[str, Any]:
+    """Evaluate the best epoch on validation and test data and write everything a report reads.
+
+    Raises:
+        InputError: a file cannot be written.
+
+    Example: see ``recipes.train``.
+    """
+    config, ready, folder = job.config, job.ready, job.folder
+    job.learner.model.load_state_dict(load_weights(folder.weights)[0])
+    logits = {part: infer(job.learner, ready.loader(part, BATCH)) for part in ("val", "test")}
+    save_predictions(folder, ready, logits)
+    if config.interference.enabled:
+        for name, parts in {"train": ("train",), "heldout": ("val", "test")}.items():
+            measure_part(job, parts).save(folder.path / "interference" / name)
+    figures = {
+        part: evaluate(found[0].numpy(), found[1].numpy(), ready.classes, seed=config.seed)
+        for part, found in logits.items()
+    }
+    result = _result(config, ready, fitted, figures)
+    result["parameters"] = sum(p.numel() for p in job.learner.model.parameters())
+    result["focus"] = _focus(config, ready, logits)
+    write_json(folder.result_file, result)
+    return folder.result()
+
+
+def _result(
+    config: Config, prepared: Prepared, fitted: Fitted, figures: dict[str, Evaluation]
+) -> dict[str, Any]:
+    return {
+        "data": prepared.source.name,
+        "regime": config.regime,
+        "method": config.method,
+        "seed": config.seed,
+        "split_seed": prepared.split.seed,
+        "own_test": prepared.own_test,
+        "status": "finished" if fitted.stopped in {"epochs", "patience"} else "stopped",
+        "stopped_by": fitted.stopped,
+        "epochs": fitted.epoch,
+        "best_epoch": fitted.best_epoch,
+        "seconds": round(fitted.seconds, 2),
+        "train_images": len(prepared.split.train),
+        "classes": {"names": list(prepared.classes.names), "counts": list(prepared.classes.counts)},
+        **{part: evaluation.to_dict() for part, evaluation in figures.items()},
+    }
+
+
+def _focus(
+    config: Config, prepared: Prepared, logits: dict[str, tuple[Tensor, Tensor, Tensor]]
+) -> dict[str, Any] | None:
+    if config.focus is None:
+        return None
+    k = prepared.classes.names.index(config.focus)
+    probability = {part: torch.softmax(found[0].double(), 1).numpy() for part, found in logits.items()}
+    tuned = tune_threshold(probability["val"][:, k], (logits["val"][1] == k).numpy())
+    predicted = apply_threshold(probability["test"], k, tuned.value)
+    found = evaluate_predictions(predicted, logits["test"][1].numpy(), prepared.classes, resamples=0)
+    row = Evaluation.to_dict(found)["classes"][k]
+    return {
+        "class": config.focus,
+        "threshold": tuned.value,
+        **{key: row[key] for key in ("f1", "precision", "recall")},
+    }
+
+
+def save_predictions(
+    folder: RunFolder, prepared: Prepared, logits: dict[str, tuple[Tensor, Tensor, Tensor]]
+) -> None:
+    """Write ``predictions.parquet``: part, index, name, target, predicted, logits.
+
+    Raises:
+        InputError: the file cannot be written.
+
+    Example: see ``recipes.train``.
+    """
+    columns: dict[str, list[Any]] = {
+        key: [] for key in ("part", "index", "name", "target", "predicted", "logits")
+    }
+    for part, (values, target, index) in logits.items():
+        columns["part"] += [part] * len(target)
+        columns["index"] += index.tolist()
+        columns["name"] += [prepared.name(i) for i in index.tolist()]
+        columns["target"] += target.tolist()
+        columns["predicted"] += values.argmax(1).tolist()
+        columns["logits"] += values.tolist()
+    table = pa.table(columns | {"logits": pa.array(columns["logits"], pa.list_(pa.float32()))})
+    write_with(folder.path / "predictions.parquet", lambda partial: pq.write_table(table, partial))

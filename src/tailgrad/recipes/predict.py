@@ -1,0 +1,120 @@
+"""Classes of new images by a trained run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tailgrad.checks import InputError
+from tailgrad.data import UnreadableImage
+from tailgrad.data.decode import decode
+from tailgrad.data.files import EXTENSIONS
+from tailgrad.data.resident import resize
+from tailgrad.evaluate import apply_threshold
+from tailgrad.recipes.restore import Restored, restore
+from tailgrad.recipes.run_folder import RunFolder
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The class of one image.
+
+    Args:
+        file: path as given.
+        name: predicted class.
+        probability: its softmax probability.
+        probabilities: of every class, in class order.
+        error: why the image could not be read; then the other fields are empty.
+
+    Example:
+        >>> Prediction("a.png", "cat", 0.9, (0.9, 0.1)).name
+        'cat'
+    """
+
+    file: str
+    name: str
+    probability: float
+    probabilities: tuple[float, ...]
+    error: str = ""
+
+
+def predict(run: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
+    """Classify image files; an unreadable one is reported in its place, the others are classified.
+
+    Where the run has a class in focus, its tuned threshold decides.
+
+    Args:
+        run: folder of a finished run.
+        images: files, or folders that are searched for images.
+
+    Raises:
+        InputError: the folder is not a run, or there is no image.
+
+    Example:
+        >>> predict("missing", ["a.png"])
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: run must be the folder of a run, got missing without config.yaml; ...
+    """
+    network = restore(run)
+    focus = RunFolder(Path(run)).result()["focus"]
+    files = _files(images)
+    found: list[Prediction] = []
+    for start in range(0, len(files), BATCH):
+        found += _batch(network, focus, files[start : start + BATCH])
+    return found
+
+
+def _files(images: Sequence[str | Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in map(Path, images):
+        if path.is_dir():
+            files += sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(
+                f"images must be files or folders, got {path}, which does not exist; check the path"
+            )
+    if not files:
+        raise InputError(f"images must hold at least one image, got {[str(p) for p in images]}; give files")
+    return files
+
+
+def _batch(network: Restored, focus: dict[str, Any] | None, files: Sequence[Path]) -> list[Prediction]:
+    pixels, errors = [], {}
+    for path in files:
+        try:
+            pixels.append(resize(decode(path.read_bytes(), str(path)), network.size, network.resize))
+        except (UnreadableImage, OSError) as error:
+            errors[path] = str(error)
+    rows = iter(_probabilities(network, pixels)) if pixels else iter([])
+    return [
+        Prediction(str(path), "", float("nan"), (), errors[path])
+        if path in errors
+        else _prediction(network, focus, str(path), next(rows))
+        for path in files
+    ]
+
+
+def _probabilities(network: Restored, pixels: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        logits = network.model(network.normalize(images))
+    found: NDArray[np.float64] = torch.softmax(logits.double(), 1).numpy()
+    return found
+
+
+def _prediction(
+    network: Restored, focus: dict[str, Any] | None, path: str, row: NDArray[np.float64]
+) -> Prediction:
+    k = int(row.argmax())
+    if focus is not None:
+        k = int(apply_threshold(row[None], network.names.index(focus["class"]), focus["threshold"])[0])
+    return Prediction(path, network.names[k], float(row[k]), tuple(row.tolist()))

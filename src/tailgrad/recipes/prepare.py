@@ -1,0 +1,259 @@
+"""From a source and a configuration to split, decoded, normalised data that every method shares."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tailgrad.augment import Normalize
+from tailgrad.checks import InputError, one_of
+from tailgrad.data import (
+    Profile,
+    Source,
+    Split,
+    choose,
+    default_size,
+    duplicate_groups,
+    load_images,
+    longtail,
+    make_split,
+    open_source,
+)
+from tailgrad.data.loaders import ResidentLoader, StreamingLoader
+from tailgrad.recipes.assemble import needed_size
+from tailgrad.recipes.config import Config, DataConfig
+from tailgrad.types import ClassInfo
+
+Say = Callable[[str], None]
+PARTS = ("train", "val", "test")
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass
+class Prepared:
+    """A source, split and ready to be read in batches.
+
+    Args:
+        source: the items in use (a long-tail profile has been applied).
+        split: their parts.
+        size: (height, width) given to the network.
+        classes: names and training counts.
+        own_test: whether the source brought its test set.
+        images: decoded uint8 images by part, or None where they are decoded while training.
+        data: the data section of the configuration.
+
+    Example:
+        >>> from tailgrad.recipes.compose import compose
+        >>> prepared = prepare(compose("digits-lt", "digits", "baseline"))
+        >>> prepared.size, prepared.own_test
+        ((32, 32), True)
+    """
+
+    source: Source
+    split: Split
+    size: tuple[int, int]
+    classes: ClassInfo
+    own_test: bool
+    images: Mapping[str, Tensor] | None
+    data: DataConfig
+
+    def index(self, part: str) -> NDArray[np.int64]:
+        """Positions of a part in the source."""
+        found: NDArray[np.int64] = getattr(self.split, one_of("part", part, PARTS))
+        return found
+
+    def loader(self, part: str, batch_size: int, seed: int | None = None) -> Any:
+        """Batches of a part: shuffled by (seed, epoch), or in order without a seed."""
+        index = self.index(part)
+        if self.images is None:
+            return StreamingLoader(
+                self.source,
+                index,
+                self.size,
+                batch_size=batch_size,
+                mode=self.data.resize,
+                seed=seed,
+                workers=self.data.workers,
+            )
+        target = torch.as_tensor(self.source.labels[index])
+        return ResidentLoader(
+            self.images[part], target, torch.as_tensor(index), batch_size=batch_size, seed=seed
+        )
+
+    def normalize(self) -> Normalize:
+        """Channel means and deviations of the training images."""
+        if self.images is not None:
+            return Normalize.of(self.images["train"])
+        some = self.index("train")[:: max(1, len(self.index("train")) // 512)]
+        return Normalize.of(load_images(self.source, some, self.size, mode=self.data.resize))
+
+    def name(self, i: int) -> str:
+        """File or row name of item i."""
+        return self.source.items.name(i)
+
+
+def open_config(config: Config, given: Any = None) -> Source:
+    """The source that a configuration names, or the Python object ``given`` in its place.
+
+    Example:
+        >>> open_config(Config(source="digits-lt")).num_classes
+        10
+    """
+    return open_source(
+        config.source if given is None else given,
+        root=config.data.root,
+        image_column=config.data.image_column,
+        label_column=config.data.label_column,
+        skip_unreadable=config.data.skip_unreadable,
+    )
+
+
+def prepare(
+    config: Config, given: Any = None, say: Say = _silent, groups: NDArray[np.int64] | None = None
+) -> Prepared:
+    """Open, group duplicates, thin to a long tail, split, decode.
+
+    Args:
+        config: says which source, profile, split and size.
+        given: a Python source in place of the one named by the configuration.
+        say: told of what is decided.
+        groups: duplicate groups found before, to save the search.
+
+    Raises:
+        InputError: the source, the profile or the split cannot be had.
+
+    Example: see ``Prepared``.
+    """
+    whole = open_config(config, given)
+    own_test = "test" in whole.given
+    seed = split_seed(config, own_test)
+    found = duplicates_of(whole, config) if groups is None else groups
+    source, found = _thinned(whole, found, config, seed)
+    split = make_split(source, seed=seed, val=config.data.val, test=config.data.test, groups=found)
+    classes = ClassInfo(source.class_names, _counts(source, split.train))
+    if config.focus is not None:
+        one_of("focus", config.focus, classes.names)
+    size = chosen_size(source, config.data, needed_size(config))
+    say(_describe(source, split, size, classes, own_test))
+    return Prepared(
+        source, split, size, classes, own_test, _resident(source, split, size, config.data), config.data
+    )
+
+
+def split_seed(config: Config, own_test: bool) -> int:
+    """Which split a run draws: its own seed's, or split 0 where the test set is given.
+
+    Example:
+        >>> split_seed(Config(source="x", seed=4), own_test=False)
+        4
+    """
+    if config.split_seed is not None:
+        return config.split_seed
+    return 0 if own_test else config.seed
+
+
+def duplicates_of(source: Source, config: Config) -> NDArray[np.int64]:
+    """Duplicate group of every item, by the configuration's wish with near duplicates.
+
+    Example:
+        >>> from tailgrad.data import open_source
+        >>> len(duplicates_of(open_source("digits-lt"), Config(source="digits-lt")))
+        1797
+    """
+    found: NDArray[np.int64] = duplicate_groups(source, near=config.data.near_duplicates).group
+    return found
+
+
+def chosen_size(source: Source, data: DataConfig, needed: tuple[int, int] | None = None) -> tuple[int, int]:
+    """(height, width) of the decoded images; a backbone that takes one size only gets photographs at it.
+
+    Small images stay small here: the classifier enlarges them itself.
+
+    Example:
+        >>> from tailgrad.data import open_source
+        >>> chosen_size(open_source("digits-lt"), DataConfig(size=48))
+        (48, 48)
+    """
+    if data.size == "auto":
+        size = default_size(source, data.fallback_size)
+        return needed if needed and size == (data.fallback_size, data.fallback_size) else size
+    return (data.size, data.size) if isinstance(data.size, int) else data.size
+
+
+def profile_of(source: Source, data: DataConfig) -> Profile | None:
+    """The long-tail profile to apply: the configuration's, else the source's own.
+
+    Raises:
+        InputError: an imbalance factor or counts without a profile that takes them.
+
+    Example:
+        >>> from tailgrad.data import open_source
+        >>> profile_of(open_source("digits-lt"), DataConfig(imb_factor=50)).imb_factor
+        50.0
+    """
+    kind, factor, counts = data.profile, data.imb_factor, data.counts
+    if kind == "none":
+        if factor is not None or counts is not None:
+            raise InputError(
+                f"data.imb_factor and data.counts need a profile, got profile=none with {factor or counts}; "
+                "set data.profile=exponential or leave them out"
+            )
+        return None
+    if kind == "default":
+        if factor is None and counts is None:
+            return source.profile
+        own = source.profile.kind if source.profile else "exponential"
+        return Profile("explicit" if counts is not None else own, imb_factor=factor, counts=_tuple(counts))
+    return Profile(kind, imb_factor=factor, counts=_tuple(counts))
+
+
+def _tuple(counts: list[int] | None) -> tuple[int, ...] | None:
+    return None if counts is None else tuple(counts)
+
+
+def _thinned(
+    source: Source, groups: NDArray[np.int64], config: Config, seed: int
+) -> tuple[Source, NDArray[np.int64]]:
+    profile = profile_of(source, config.data)
+    if profile is None:
+        return source, groups
+    given = np.array(source.given)
+    if "test" not in source.given:
+        first = make_split(source, seed=seed, val=config.data.val, test=config.data.test, groups=groups)
+        given = np.full(len(source.labels), "train", dtype=object)
+        given[first.test] = "test"
+    pool = np.flatnonzero((given == "train") | (given == ""))
+    rank = None if source.rank is None else source.rank[pool]
+    kept = pool[longtail(source.labels[pool], profile, seed, rank)]
+    kept = np.sort(np.concatenate([kept, np.flatnonzero((given == "test") | (given == "val"))]))
+    marked = replace(source, given=tuple(str(part) for part in given))
+    return choose(marked, kept), groups[kept]
+
+
+def _counts(source: Source, index: NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(int(n) for n in np.bincount(source.labels[index], minlength=source.num_classes))
+
+
+def _resident(
+    source: Source, split: Split, size: tuple[int, int], data: DataConfig
+) -> dict[str, Tensor] | None:
+    total = sum(len(getattr(split, part)) for part in PARTS) * 3 * size[0] * size[1]
+    if total > data.resident_gb * 1e9:
+        return None
+    return {part: load_images(source, getattr(split, part), size, mode=data.resize) for part in PARTS}
+
+
+def _describe(source: Source, split: Split, size: tuple[int, int], classes: ClassInfo, own_test: bool) -> str:
+    parts = ", ".join(f"{len(getattr(split, part))} {part}" for part in PARTS)
+    kept = "its own test set" if own_test else f"split {split.seed}"
+    return (
+        f"{source.name}: {source.num_classes} classes, {parts} ({kept}), imbalance factor "
+        f"{classes.imbalance_factor:.1f}, images {size[0]} x {size[1]} (height x width)"
+    )

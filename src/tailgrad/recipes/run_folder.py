@@ -1,0 +1,199 @@
+"""A run on disk: where each file is, and when a folder may be written to."""
+
+import json
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from tailgrad.checks import InputError
+from tailgrad.files import write_json, write_text
+from tailgrad.recipes.compose import validate
+from tailgrad.recipes.config import Config
+
+REPORTED = ("tailgrad", "torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn", "scipy")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: the folder.
+
+    Example:
+        >>> RunFolder(Path("runs/a")).weights.as_posix()
+        'runs/a/checkpoint/weights.safetensors'
+    """
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """Weights of the best epoch."""
+        return self.path / "checkpoint" / "weights.safetensors"
+
+    @property
+    def result_file(self) -> Path:
+        """The result; it exists once the run is finished."""
+        return self.path / "result.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has its result."""
+        return self.result_file.exists()
+
+    def result(self) -> dict[str, Any]:
+        """The result of a finished run.
+
+        Raises:
+            InputError: there is none, or it cannot be read.
+        """
+        return read_json(self.result_file)
+
+    def config(self) -> Config:
+        """The configuration that the run was started with.
+
+        Raises:
+            InputError: the folder is not a run, or its configuration cannot be read.
+        """
+        path = self.path / "config.yaml"
+        if not path.is_file():
+            raise InputError(
+                f"run must be the folder of a run, got {self.path} without config.yaml; check the path"
+            )
+        try:
+            return validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
+            raise InputError(f"{path} must be a readable configuration, got {error}; restore it") from error
+
+    def start(self, config: Config, *, resume: bool) -> Config:
+        """Claim the folder: a new one, or on ``resume`` the same run's; returns the configuration to use.
+
+        A resumed run keeps the precision and the memory layout that it settled on.
+
+        Raises:
+            InputError: it exists and ``resume`` is off, holds another configuration, or cannot be written.
+        """
+        if self.path.exists() and (not self.path.is_dir() or not os.access(self.path, os.R_OK | os.X_OK)):
+            raise InputError(
+                f"run folder must be a readable folder, got {self.path}; choose another with --out"
+            )
+        if self.path.exists() and any(self.path.iterdir()):
+            if not resume:
+                raise InputError(
+                    f"run folder must be new, got {self.path}, which holds files; choose another with --out, "
+                    "or add --resume to go on with it"
+                )
+            before = self.config()
+            _check_same(before, config, self.path)
+            kept = {key: getattr(before.train, key) for key in ("precision", "channels_last")}
+            return config.model_copy(update={"train": config.train.model_copy(update=kept)})
+        write_text(self.path / "config.yaml", config_text(config))
+        write_json(self.path / "environment.json", environment())
+        return config
+
+
+def config_text(config: Config) -> str:
+    """The configuration as YAML.
+
+    Example:
+        >>> config_text(Config(source="digits-lt")).splitlines()[0]
+        'source: digits-lt'
+    """
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def settle(folder: RunFolder, config: Config, precision: str, channels_last: bool) -> Config:
+    """Write what a measured trial chose into the run's configuration.
+
+    Example: see ``recipes.train``.
+    """
+    update = {"precision": precision, "channels_last": channels_last}
+    settled = config.model_copy(update={"train": config.train.model_copy(update=update)})
+    write_text(folder.path / "config.yaml", config_text(settled))
+    return settled
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        InputError: it is missing or is not one.
+
+    Example:
+        >>> read_json(Path("missing.json"))
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: missing.json must be a readable JSON object, got [Errno 2] ...
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} must be a readable JSON object, got {error}; finish the run first"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}; restore it")
+    return content
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for the record.
+
+    Example:
+        >>> environment()["tailgrad"].count(".") >= 2
+        True
+    """
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        **{name: version(name) for name in REPORTED},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "command": " ".join(Path(word).name if i == 0 else word for i, word in enumerate(sys.argv)),
+    }
+
+
+FREE_KEYS = ("max_minutes", "device", "tensorboard")
+"""Keys of ``train`` that may change between two sittings of a run."""
+
+
+def _check_same(before: Config, now: Config, path: Path) -> None:
+    a, b = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    for key in a:
+        settled = key in ("train.precision", "train.channels_last") and b[key] == "auto"
+        if a[key] != b.get(key) and key.removeprefix("train.") not in FREE_KEYS and not settled:
+            raise InputError(
+                f"{key} must stay as the run in {path} was started, with {a[key]!r}, got {b.get(key)!r}; "
+                "use another --out for another configuration"
+            )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and value and key != "options":
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def differing_keys(configs: list[Config]) -> list[str]:
+    """Keys in which configurations differ.
+
+    Example:
+        >>> differing_keys([Config(source="x"), Config(source="x", seed=1)])
+        ['seed']
+    """
+    flats = [_flat(config.model_dump(mode="json")) for config in configs]
+    return [key for key in flats[0] if any(flat.get(key) != flats[0][key] for flat in flats)]

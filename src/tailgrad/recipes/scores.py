@@ -1,0 +1,68 @@
+"""What a run scores on validation data, and what it says at the end."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tailgrad.engine import Learner, infer
+from tailgrad.evaluate import evaluate_predictions
+from tailgrad.recipes.prepare import Prepared
+from tailgrad.types import ClassInfo
+
+Row = dict[str, Any]
+
+
+def validator(learner: Learner, prepared: Prepared, batch_size: int, focus: str | None) -> Callable[[], Row]:
+    """A function that scores the current model on the validation part.
+
+    Example: see ``recipes.train``.
+    """
+    loader = prepared.loader("val", batch_size)
+
+    def validate() -> Row:
+        logits, target, _ = infer(learner, loader)
+        return score(logits, target, prepared.classes, learner.loss, focus)
+
+    return validate
+
+
+def score(
+    logits: Tensor, target: Tensor, classes: ClassInfo, loss: nn.Module, focus: str | None = None
+) -> Row:
+    """Validation figures of an epoch by name.
+
+    Args:
+        logits: [N, K].
+        target: [N].
+        classes: K names and training counts.
+        loss: the training loss; its value here is ``val_loss`` where it takes logits.
+        focus: class whose F1 becomes ``val_focus_f1``.
+
+    Example:
+        >>> from tailgrad.losses import CrossEntropyLoss
+        >>> row = score(torch.eye(2), torch.tensor([0, 1]), ClassInfo(("a", "b"), (3, 1)), CrossEntropyLoss())
+        >>> row["val_macro_f1"]
+        1.0
+    """
+    found = evaluate_predictions(logits.argmax(1).numpy(), target.numpy(), classes, resamples=0)
+    row = {
+        "val_loss": _loss_value(loss, logits, target),
+        "val_macro_f1": float(found.macro_f1.value),
+        "val_accuracy": float(found.accuracy.value),
+        "val_balanced_accuracy": float(found.balanced_accuracy.value),
+        "val_worst_f1": float(found.row(found.worst_class).f1.value),
+        "val_worst_class": found.worst_class,
+    }
+    if focus is not None:
+        row["val_focus_f1"] = float(found.row(focus).f1.value)
+    return row
+
+
+def _loss_value(loss: nn.Module, logits: Tensor, target: Tensor) -> float:
+    if getattr(loss, "takes", "logits") != "logits":
+        return float(nn.functional.cross_entropy(logits, target))
+    device = next((b.device for b in loss.buffers()), logits.device)
+    with torch.no_grad():
+        return float(loss(logits.to(device), target.to(device)))

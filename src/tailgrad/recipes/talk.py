@@ -1,0 +1,64 @@
+"""What a run tells the person who waits for it."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from tailgrad.engine import ProgressBar
+
+
+class Talk:
+    """Lines and progress bars on a console; silent without one.
+
+    Args:
+        console: where to write; the command line gives standard error.
+
+    Example:
+        >>> Talk(None)("nobody hears this")
+    """
+
+    def __init__(self, console: Console | None) -> None:
+        self.console = console
+        self.runs_left = 1
+
+    def __call__(self, text: str) -> None:
+        """Say one line."""
+        if self.console is not None:
+            self.console.print(Text(text), highlight=False)
+
+    @contextmanager
+    def progress(self, steps: int, title: str) -> Iterator[list[ProgressBar]]:
+        """Observers that draw a bar of ``steps`` steps (none without a console or off a terminal)."""
+        if self.console is None or not self.console.is_terminal:
+            yield []
+            return
+        with ProgressBar(steps, title, self.console) as bar:
+            yield [bar]
+
+    def warn_of(self, call: Callable[[], Any]) -> Any:
+        """The result of ``call``; its warnings are said as lines where somebody listens."""
+        if self.console is None:
+            return call()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = call()
+        for warning in caught:
+            self(f"warning: {warning.message}")
+        return result
+
+
+def duration(seconds: float) -> str:
+    """A duration in words, rounded as one would say it.
+
+    Example:
+        >>> duration(42), duration(200), duration(9000)
+        ('42 s', '3 min', '2 h 30 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

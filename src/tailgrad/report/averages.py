@@ -1,0 +1,45 @@
+"""Means over matrices that hold NaN where a class could not be measured."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+
+
+def mean_over(matrices: Sequence[Matrix]) -> Matrix:
+    """Elementwise mean of equally shaped arrays, NaN left out (NaN where nothing is left).
+
+    Example:
+        >>> mean_over([np.array([1.0, np.nan]), np.array([3.0, np.nan])])
+        array([ 2., nan])
+    """
+    stack = np.stack(matrices)
+    seen = (~np.isnan(stack)).sum(0)
+    total = np.nansum(stack, axis=0)
+    mean: Matrix = np.divide(total, seen, out=np.full(total.shape, np.nan), where=seen > 0)
+    return mean
+
+
+def pair_mean(matrix: Matrix) -> float:
+    """Mean over the pairs of different classes [K, K], NaN left out.
+
+    Example:
+        >>> pair_mean(np.array([[1.0, -0.5], [-0.5, 1.0]]))
+        -0.5
+    """
+    pairs = matrix[~np.eye(len(matrix), dtype=bool)]
+    return float(mean_over(list(pairs))) if len(pairs) else float("nan")
+
+
+def pooled(matrix: Matrix, groups: Sequence[npt.NDArray[np.intp]]) -> Matrix:
+    """Mean of every block of a matrix whose rows and columns are grouped.
+
+    Example:
+        >>> pooled(np.arange(16.0).reshape(4, 4), [np.array([0, 1]), np.array([2, 3])])
+        array([[ 2.5,  4.5],
+               [10.5, 12.5]])
+    """
+    blocks = [[mean_over(list(matrix[np.ix_(a, b)].ravel())) for b in groups] for a in groups]
+    return np.array(blocks, dtype=np.float64)

@@ -1,0 +1,185 @@
+"""Run and study folders, read into memory."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tailgrad.checks import InputError
+from tailgrad.evaluate import Evaluation
+from tailgrad.interference import Interference
+from tailgrad.types import ClassInfo
+
+MOMENTS = ("heldout", "early", "train")
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Args:
+        name: of its folder.
+        result: what ``result.json`` holds.
+        test: evaluation on the test part.
+        val: evaluation on the validation part, or None.
+        epochs: one object an epoch, from ``metrics.jsonl``.
+        config: configuration as nested dictionaries.
+        environment: versions and hardware.
+        split: the manifest, at least its hash.
+        interference: measurements by moment (``heldout``, ``early``, ``train``), those that exist.
+
+    Example: see ``write_report``.
+    """
+
+    name: str
+    result: Fields
+    test: Evaluation
+    val: Evaluation | None
+    epochs: tuple[Fields, ...]
+    config: Fields
+    environment: Fields
+    split: Fields
+    interference: dict[str, Interference]
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.result["method"])
+
+    @property
+    def classes(self) -> ClassInfo:
+        """Class names and training counts."""
+        found = self.result["classes"]
+        return ClassInfo(tuple(found["names"]), tuple(found["counts"]))
+
+
+@dataclass(frozen=True)
+class Study:
+    """Finished runs of several methods, and their comparison.
+
+    Args:
+        name: of its folder.
+        settings: what ``study.yaml`` holds.
+        comparison: what ``comparison.json`` holds.
+        runs: method -> runs in the order of their seeds, methods in the order of the study.
+        unfinished: names of run folders without a result.
+
+    Example: see ``write_report``.
+    """
+
+    name: str
+    settings: Fields
+    comparison: Fields
+    runs: dict[str, tuple[Run, ...]]
+    unfinished: tuple[str, ...]
+
+    @property
+    def all_runs(self) -> tuple[Run, ...]:
+        """Every run, method by method."""
+        return tuple(run for runs in self.runs.values() for run in runs)
+
+    @property
+    def first(self) -> Run:
+        """The first run of the first method."""
+        return self.all_runs[0]
+
+    @property
+    def test_train_ratio(self) -> float | None:
+        """Test images over training images where every seed draws its own split, else None."""
+        if self.settings.get("own_test"):
+            return None
+        return self.first.test.images / max(1, sum(self.first.classes.counts))
+
+
+def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} must be readable, got {error}; restore it, or repeat the run") from error
+
+
+def _object(path: Path) -> Fields:
+    """A JSON or YAML object, empty where the file is missing."""
+    if not path.is_file():
+        return {}
+    found = _parsed(path, yaml.safe_load if path.suffix == ".yaml" else json.loads)
+    if not isinstance(found, dict):
+        raise InputError(
+            f"{path} must hold an object, got {type(found).__name__}; restore it, or repeat the run"
+        )
+    return found
+
+
+def _lines(path: Path) -> tuple[Fields, ...]:
+    if not path.is_file():
+        return ()
+    # A class name may hold a line separator that splitlines would take for the end of a line.
+    return _parsed(path, lambda text: tuple(json.loads(line) for line in text.split("\n") if line.strip()))  # type: ignore[no-any-return]
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    Args:
+        folder: holds ``result.json``; everything else may be missing.
+
+    Raises:
+        InputError: the run has no result yet, or a file cannot be read.
+
+    Example: see ``write_report``.
+    """
+    result = _object(folder / "result.json")
+    if "test" not in result:
+        raise InputError(
+            f"folder must be a finished run, got {folder} without a result; finish it with --resume"
+        )
+    moments = {name: folder / "interference" / name for name in MOMENTS}
+    return Run(
+        folder.name,
+        result,
+        Evaluation.from_dict(result["test"]),
+        Evaluation.from_dict(result["val"]) if result.get("val") else None,
+        _lines(folder / "metrics.jsonl"),
+        _object(folder / "config.yaml"),
+        _object(folder / "environment.json"),
+        _object(folder / "split.json"),
+        {
+            name: Interference.load(path)
+            for name, path in moments.items()
+            if path.with_suffix(".json").is_file()
+        },
+    )
+
+
+def read_study(folder: Path) -> Study:
+    """Read a study folder.
+
+    Args:
+        folder: holds ``study.yaml``, ``comparison.json`` and ``runs/``.
+
+    Raises:
+        InputError: no run is finished, or a file cannot be read.
+
+    Example: see ``write_report``.
+    """
+    places = sorted(path for path in (folder / "runs").iterdir() if path.is_dir())
+    finished = [path for path in places if (path / "result.json").is_file()]
+    if not finished:
+        raise InputError(
+            f"folder must hold a finished run, got {folder} with none of {len(places)}; add --resume"
+        )
+    runs = sorted((read_run(path) for path in finished), key=lambda run: run.result["seed"])
+    settings = _object(folder / "study.yaml")
+    methods = dict.fromkeys([*settings.get("methods", ()), *(run.method for run in runs)])
+    by_method = {name: tuple(run for run in runs if run.method == name) for name in methods}
+    return Study(
+        folder.name,
+        settings,
+        _object(folder / "comparison.json"),
+        {name: found for name, found in by_method.items() if found},
+        tuple(path.name for path in places if path not in finished),
+    )

@@ -1,0 +1,53 @@
+"""A page as one HTML file that holds everything it needs."""
+
+import json
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from tailgrad import __version__
+from tailgrad.report.blocks import Page
+
+_ESCAPES = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
+
+
+def script_json(value: Any) -> Markup:
+    r"""JSON that may stand inside a script element, whatever texts it holds.
+
+    Example:
+        >>> script_json({"name": "</script>"})
+        Markup('{"name":"\\u003c/script\\u003e"}')
+    """
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.translate(_ESCAPES))
+
+
+def html_page(page: Page) -> str:
+    """The page as HTML: style, script and Plotly's JavaScript inside, every text escaped.
+
+    A content security policy forbids the file any request.
+
+    Example:
+        >>> html = html_page(Page("<b>Run</b>", (), (), "", ()))
+        >>> "<h1>&lt;b&gt;Run&lt;/b&gt;</h1>" in html
+        True
+    """
+    # Four megabytes of JavaScript take a moment to read: only where a report is written.
+    from plotly.offline import get_plotlyjs
+
+    loader = PackageLoader("tailgrad.report", "")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=False)
+    environment.filters["script_json"] = script_json
+    parts = {name: Markup(loader.get_source(environment, name)[0]) for name in ("style.css", "report.js")}
+    html = environment.get_template("template.html").render(
+        page=page,
+        version=__version__,
+        style=parts["style.css"],
+        script=parts["report.js"],
+        plotly=Markup(get_plotlyjs()),
+    )
+    # A folder name that is not UTF-8 arrives as lone surrogates, which no file can hold.
+    return html.encode("utf-8", "replace").decode("utf-8")

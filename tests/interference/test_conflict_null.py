@@ -1,0 +1,143 @@
+"""The measured null: exact where features cannot differ, close where labels are independent of the inputs."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tailgrad.interference import buckets, measure
+from tailgrad.interference.network import Network
+from tailgrad.interference.null import Reservoir, null_grams
+from tailgrad.interference.observer import Seen
+
+COUNTS = [1500, 300, 100, 30]
+
+
+def test_null_equals_conflict_where_every_input_is_the_same(
+    network: tuple[nn.Module, Tensor, Tensor],
+) -> None:
+    model, inputs, target = network
+    result = measure(model, [(inputs[:1].expand_as(inputs), target)])
+    for name, conflict in (result.layers | result.groups).items():
+        null = result.layer_null.get(name, result.group_null.get(name))
+        np.testing.assert_allclose(null, conflict, rtol=0, atol=1e-10, err_msg=name)
+    np.testing.assert_allclose(result.excess, 0, atol=1e-10)
+
+
+def _blind_problem() -> tuple[nn.Module, Tensor, Tensor]:
+    """Labels independent of the inputs, and a bias that has learnt the prior."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+    with torch.no_grad():
+        model[2].weight.mul_(0.1)
+        model[2].bias.copy_(torch.tensor(COUNTS).log())
+    target = torch.repeat_interleave(torch.arange(4), torch.tensor(COUNTS))
+    return model, torch.randn(sum(COUNTS), 8) + 1, target
+
+
+def test_null_explains_the_conflict_of_labels_independent_of_the_inputs() -> None:
+    model, inputs, target = _blind_problem()
+    result = measure(model, [(inputs, target)], null_per_class=200)
+    head = measure(model, [(inputs, target)], "head", null_per_class=200)
+    pairs = np.triu_indices(4, 1)
+    for group in (result, head):
+        assert np.abs(group.excess[pairs]).max() < 0.1
+        assert np.abs(group.conflict[pairs] + 1 / 3).max() > 0.5  # the textbook null is far off
+    residual = np.array(COUNTS) / sum(COUNTS) - np.eye(4)  # p - e_c once the bias has learnt the prior
+    unit = residual / np.linalg.norm(residual, axis=1, keepdims=True)
+    np.testing.assert_allclose(head.conflict, unit @ unit.T, atol=0.05)
+    assert (head.null[0, 1:] < -0.4).all()  # the frequent class opposes the rare ones, which agree
+    assert (head.null[1:, 1:] > 0).all()
+
+
+def test_information_about_the_class_shows_as_excess() -> None:
+    model, inputs, target = _blind_problem()
+    blind = measure(model, [(inputs, target)]).excess
+    moved = inputs + 6 * nn.functional.one_hot(target, 8)
+    informed = measure(model, [(moved, target)]).excess
+    assert np.abs(informed).max() > 3 * np.abs(blind).max()
+
+
+@pytest.mark.parametrize("num_classes", [6, 10, 100])
+def test_null_of_a_uniform_softmax(num_classes: int) -> None:
+    model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, num_classes)).double()
+    nn.init.zeros_(model[2].weight)
+    nn.init.zeros_(model[2].bias)
+    inputs = torch.rand(2 * num_classes, 5, dtype=torch.float64)
+    result = measure(model, [(inputs, torch.arange(2 * num_classes) % num_classes)], "head", null_per_class=1)
+    off = result.null[~np.eye(num_classes, dtype=bool)]
+    np.testing.assert_allclose(off, -1 / (num_classes - 1), rtol=1e-10)
+
+
+def test_null_of_an_untrained_backbone_is_near_that_of_uniform_softmax() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 4096), nn.Tanh(), nn.Linear(4096, 6))
+    result = measure(model, [(torch.randn(60, 20), torch.arange(60) % 6)])
+    assert result.mean_null == pytest.approx(-0.2, abs=0.02)
+
+
+def test_null_of_a_linear_head_is_the_cosine_of_mean_logit_gradients() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(5, 4).double()
+    inputs, target = torch.randn(50, 5, dtype=torch.float64), torch.arange(50) % 4
+    residual = model(inputs).softmax(1) - torch.eye(4)[target]
+    means = torch.stack([residual[target == k].mean(0) for k in range(4)])
+    unit = means / means.norm(dim=1, keepdim=True)
+    result = measure(model, [(inputs, target)], "all")
+    np.testing.assert_allclose(result.null, (unit @ unit.T).detach(), rtol=0, atol=1e-12)
+
+
+def test_null_gradients_are_those_of_the_balanced_mean_logits() -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+    pool = Reservoir(size=9, seed=0)
+    groups = {0: torch.randn(5, 3).double(), 2: torch.randn(2, 3).double()}
+    for label, inputs in groups.items():
+        pool(Seen(label, inputs, None))
+    residuals = torch.randn(3, 3).double()
+    balanced = (model(groups[0]).mean(0) + model(groups[2]).mean(0)) / 2
+    rows = [
+        torch.autograd.grad(balanced @ r, model[0].weight, retain_graph=True)[0].flatten() for r in residuals
+    ]
+    expected = torch.stack(rows) @ torch.stack(rows).T
+    result = null_grams(Network(model), pool, residuals)["0.weight"]
+    np.testing.assert_allclose(result, expected, rtol=1e-10)
+
+
+def test_pool_is_drawn_evenly_and_by_seed() -> None:
+    hits = np.zeros(20)
+    for seed in range(300):
+        pool = Reservoir(size=4, seed=seed)
+        for part in torch.arange(20.0).split(7):
+            pool(Seen(0, part, None))
+        kept = torch.stack(pool.kept[0]).long().numpy()
+        assert len(set(kept)) == 4
+        hits[kept] += 1
+    expected = 300 * 4 / 20
+    assert np.abs(hits - expected).max() < 4.5 * np.sqrt(expected * 0.8)
+
+
+def test_pool_keeps_all_of_a_small_class_with_equal_class_totals() -> None:
+    pool = Reservoir(size=4, seed=0)
+    pool(Seen(1, torch.arange(2.0), None))
+    pool(Seen(0, torch.arange(10.0), None))
+    inputs, weights = pool.balanced()
+    assert len(inputs) == 6
+    torch.testing.assert_close(weights, torch.tensor([1 / 8] * 4 + [1 / 4] * 2).double())
+
+
+def test_the_pool_is_the_only_part_that_depends_on_the_seed(perceptron: nn.Module) -> None:
+    data = [(torch.randn(200, 6).double(), torch.arange(200) % 4)]
+    one, other, again = (measure(perceptron, data, null_per_class=3, seed=s) for s in (0, 1, 0))
+    np.testing.assert_array_equal(one.conflict, other.conflict)
+    assert np.abs(one.null - other.null).max() > 1e-6
+    np.testing.assert_array_equal(one.null, again.null)
+
+
+def test_null_does_not_depend_on_how_the_pool_is_cut(
+    network: tuple[nn.Module, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, inputs, target = network
+    whole = measure(model, [(inputs, target)])
+    monkeypatch.setattr(buckets, "_CHUNK", 4)
+    np.testing.assert_allclose(measure(model, [(inputs, target)]).null, whole.null, rtol=0, atol=1e-10)

@@ -1,0 +1,207 @@
+"""The result: summaries, ranking, and the way to disk and back."""
+
+import json
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tailgrad.checks import InputError
+from tailgrad.interference import Interference, measure
+from tailgrad.models import create_model
+
+HARD = ("a/b", 'quote "', "<b>&", "猫" * 100, "..", "plain")
+
+
+def _result(conflict: np.ndarray, null: np.ndarray | None = None, **changes: object) -> Interference:
+    num_classes = len(conflict)
+    null = np.eye(num_classes) if null is None else null
+    base = Interference(
+        class_names=tuple("abcdefgh"[:num_classes]),
+        counts=np.arange(num_classes, 0, -1) * 10,
+        primary="all",
+        conflict=conflict,
+        null=null,
+        norms=np.ones(num_classes),
+        loss=np.ones(num_classes),
+        groups={"all": conflict},
+        group_null={"all": null},
+        layers={"fc": conflict},
+        layer_null={"fc": null},
+        layer_norms={"fc": np.arange(1.0, num_classes + 1)},
+    )
+    return replace(base, **changes)
+
+
+def _symmetric(upper: list[float], size: int) -> np.ndarray:
+    matrix = np.eye(size)
+    matrix[np.triu_indices(size, 1)] = upper
+    return matrix + matrix.T - np.eye(size)
+
+
+@pytest.fixture(scope="module")
+def measured() -> Interference:
+    torch.manual_seed(0)
+    model, inputs = create_model("resnet32", num_classes=6, head="csba"), torch.rand(10, 3, 32, 32)
+    with torch.no_grad():
+        for _ in range(20):
+            model(inputs)  # running statistics: without them an untrained network's logits saturate
+    return measure(model, [(inputs, torch.arange(10) % 5)], class_names=HARD)
+
+
+def _assert_equal(one: object, other: object) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, np.ndarray):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+    elif isinstance(one, dict):
+        assert list(one) == list(other)
+        for key in one:
+            _assert_equal(one[key], other[key])
+    elif is_dataclass(one):
+        for field in fields(one):
+            _assert_equal(getattr(one, field.name), getattr(other, field.name))
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize("ending", ["", ".npz", ".json"])
+def test_saved_results_come_back_whole(ending: str, measured: Interference, tmp_path: Path) -> None:
+    place = tmp_path / "interference" / f"epoch.10{ending}"
+    measured.save(place)
+    assert sorted(p.name for p in place.parent.iterdir()) == ["epoch.10.json", "epoch.10.npz"]
+    _assert_equal(Interference.load(str(place)), measured)
+    measured.save(place)  # again, over what is there
+
+
+def test_names_that_look_like_the_format_s_own_come_back(tmp_path: Path) -> None:
+    matrix = _symmetric([-0.5], 2)
+    odd = {"$array": matrix, "$kind": matrix, "": matrix}
+    result = _result(matrix, layers=odd, layer_null=odd)
+    result.save(tmp_path / "x")
+    _assert_equal(Interference.load(tmp_path / "x"), result)
+
+
+def test_the_arrays_need_no_pickle(measured: Interference, tmp_path: Path) -> None:
+    measured.save(tmp_path / "x")
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        assert all(arrays[key].dtype.kind in "fi" for key in arrays)
+    assert json.loads((tmp_path / "x.json").read_text("utf-8"))["summary"] == measured.summary()
+
+
+def test_to_dict_is_strict_json_with_everything(measured: Interference) -> None:
+    read = json.loads(json.dumps(measured.to_dict(), allow_nan=False))
+    assert read["conflict"][5] == [None] * 6
+    np.testing.assert_allclose(np.array(read["excess"], float), measured.excess)
+    assert read["mean_excess"] == measured.mean_excess
+    assert {f.name for f in fields(Interference)} < set(read)
+    assert np.array(read["gates"]["between_branches"]["cosine"]).shape == (6, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "text", "other json", "other format", "cut arrays", "no arrays"]
+)
+def test_damaged_files_are_refused(damage: str, measured: Interference, tmp_path: Path) -> None:
+    measured.save(tmp_path / "x")
+    npz, text = tmp_path / "x.npz", tmp_path / "x.json"
+    if damage == "missing":
+        text.unlink()
+    elif damage == "no arrays":
+        npz.unlink()
+    elif damage == "cut arrays":
+        npz.write_bytes(npz.read_bytes()[:100])
+    else:
+        content = {"text": "{", "other json": "[]", "other format": '{"format": "x"}'}[damage]
+        text.write_text(content)
+    with pytest.raises(InputError, match=r"path must hold .*; (save one there|measure again)"):
+        Interference.load(tmp_path / "x")
+
+
+def test_a_place_that_cannot_be_written_is_named_and_left_clean(
+    measured: Interference, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="path must be writable"):
+        measured.save(tmp_path / "file" / "x")
+    (tmp_path / "y.npz").mkdir()
+    with pytest.raises(InputError, match="path must be writable"):
+        measured.save(tmp_path / "y")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "y.npz"]
+
+
+def test_mean_and_population_deviation_leave_nan_rows_out() -> None:
+    matrix = _symmetric([-0.5, 0.1, np.nan, 0.4, np.nan, np.nan], 4)
+    matrix[3, 3] = np.nan
+    result = _result(matrix, _symmetric([-0.2] * 6, 4))
+    assert result.mean == pytest.approx(0)
+    assert result.std == pytest.approx(np.std([-0.5, 0.1, 0.4]))
+    assert result.mean_null == pytest.approx(-0.2)
+    assert result.mean_excess == pytest.approx(0.2)
+
+
+def test_without_any_pair_the_figures_are_nan_and_silent() -> None:
+    result = _result(np.full((3, 3), np.nan))
+    assert np.isnan([result.mean, result.std, result.mean_excess]).all()
+    assert result.worst_pairs() == []
+    assert "cosine" not in result.summary().split("\n")[1]
+
+
+def test_worst_pairs_by_conflict_and_by_excess() -> None:
+    result = _result(_symmetric([-0.5, 0.1, -0.2], 3), _symmetric([-0.6, 0.5, -0.1], 3))
+    assert [p[:2] for p in result.worst_pairs()] == [("a", "b"), ("b", "c"), ("a", "c")]
+    assert [p[:2] for p in result.worst_pairs(2, by="excess")] == [("a", "c"), ("b", "c")]
+    first, second, conflict, null, excess = result.worst_pairs(1)[0]
+    assert (first, second, conflict, null) == ("a", "b", -0.5, -0.6)
+    assert excess == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"n": 0}, "n must be at least 1"), ({"by": "exces"}, "'excess'")]
+)
+def test_bad_ranking(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _result(np.eye(2)).worst_pairs(**options)
+
+
+def test_summary_never_gives_a_cosine_without_null_and_excess() -> None:
+    result = _result(_symmetric([-0.5, 0.1, -0.2], 3), _symmetric([-0.6, 0.5, -0.1], 3))
+    lines = result.summary().splitlines()
+    assert (
+        lines[0]
+        == "Mean gradients of 3 classes compared over 60 examples (10 to 30 a class), parameters 'all'."
+    )
+    assert "-0.200" in lines[1]
+    assert "null" not in lines[0]
+    assert "-0.067" in lines[1]  # mean null
+    assert "-0.133" in lines[1]  # mean excess
+    assert lines[2].startswith(
+        "Most opposed beyond that null: a and c +0.10 (null +0.50, excess -0.40); b and c"
+    )
+    assert "no interval" in lines[3]
+    assert "never evidence by itself" in lines[4]
+    assert {"conflict", "null", "excess"} <= set(repr(result).replace(",", "").split())
+
+
+def test_summary_cuts_long_names_and_names_what_was_not_measurable(measured: Interference) -> None:
+    assert (
+        measured.summary().splitlines()[3]
+        == "Not measurable, for want of examples or of any gradient: plain."
+    )
+    assert max(map(len, measured.summary().splitlines())) < 400
+
+
+def test_rare_to_frequent_compares_the_ends_of_the_counts(perceptron: nn.Module) -> None:
+    assert _result(np.eye(3)).rare_to_frequent() == {"fc": 3.0}
+    unseen = _result(
+        np.eye(3), counts=np.array([20, 10, 0]), layer_norms={"fc": np.array([2.0, 1.0, np.nan])}
+    )
+    assert unseen.rare_to_frequent() == {"fc": 0.5}
+    assert np.isnan(_result(np.eye(2), layer_norms={"fc": np.zeros(2)}).rare_to_frequent()["fc"])
+
+
+def test_layer_excess(measured: Interference) -> None:
+    for name, excess in measured.layer_excess.items():
+        np.testing.assert_array_equal(excess, measured.layers[name] - measured.layer_null[name])

@@ -1,0 +1,194 @@
+"""Every form of data gives the same examples, once; class chunks hold one class each."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from tailgrad.checks import InputError
+from tailgrad.interference import buckets, measure
+from tailgrad.interference.batches import batches
+from tailgrad.types import Batch
+
+INPUTS, TARGET = torch.randn(23, 6).double(), torch.arange(23) % 4
+
+
+class _Arrays(Dataset[tuple[np.ndarray, int]]):
+    """NumPy inputs, Python integers as labels."""
+
+    classes = ("ant", "bee", "cat", "dog")
+
+    def __len__(self) -> int:
+        return len(TARGET)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        return INPUTS[index].numpy(), int(TARGET[index])
+
+
+class _Stream(IterableDataset[tuple[Tensor, Tensor]]):
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(INPUTS, TARGET, strict=True)
+
+    def __len__(self) -> int:
+        return len(TARGET)
+
+
+def _pieces() -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(INPUTS.split(5), TARGET.split(5), strict=True)
+
+
+SOURCES = {
+    "list of batches": lambda: list(_pieces()),
+    "generator": _pieces,
+    "generator of examples": lambda: zip(INPUTS, TARGET.tolist(), strict=True),
+    "loader": lambda: DataLoader(TensorDataset(INPUTS, TARGET), batch_size=4),
+    "tensor data set": lambda: TensorDataset(INPUTS, TARGET),
+    "array data set": _Arrays,
+    "iterable data set": _Stream,
+    "loader of an iterable data set": lambda: DataLoader(_Stream(), batch_size=6),
+    "Batch": lambda: [Batch(x, y, torch.arange(len(y))) for x, y in _pieces()],
+    "with index": lambda: [(x, y, torch.arange(len(y))) for x, y in _pieces()],
+    "small integers": lambda: [(x.numpy(), y.to(torch.uint8).numpy()) for x, y in _pieces()],
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_gives_the_same_examples(source: str) -> None:
+    inputs, target = (torch.cat(parts) for parts in zip(*batches(SOURCES[source]()), strict=True))
+    torch.testing.assert_close(inputs, INPUTS, rtol=0, atol=0)
+    torch.testing.assert_close(target, TARGET, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_gives_the_same_conflict(source: str, perceptron: nn.Module) -> None:
+    expected = measure(perceptron, [(INPUTS, TARGET)])
+    result = measure(perceptron, SOURCES[source]())
+    np.testing.assert_allclose(result.conflict, expected.conflict, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(result.null, expected.null, rtol=0, atol=1e-10)
+
+
+def test_a_generator_is_consumed_once(perceptron: nn.Module) -> None:
+    pulled = []
+    stream = (pulled.append(len(y)) or (x, y) for x, y in _pieces())
+    measure(perceptron, stream)
+    assert pulled == [5, 5, 5, 5, 3]
+
+
+def test_order_seed_permutes_a_data_set_only() -> None:
+    data = TensorDataset(torch.arange(50.0)[:, None], torch.zeros(50).long())
+    orders = [torch.cat([x for x, _ in batches(data, seed)]).flatten().tolist() for seed in (None, 1, 1, 2)]
+    assert orders[0] == sorted(orders[0]) == sorted(orders[1]) == sorted(orders[3])
+    assert orders[1] == orders[2] != orders[3]
+    assert torch.equal(torch.cat([y for _, y in batches(_pieces(), 1)]), TARGET)
+
+
+def test_max_per_class_takes_the_first_of_an_iterable(perceptron: nn.Module) -> None:
+    result = measure(perceptron, _pieces(), max_per_class=3)
+    np.testing.assert_array_equal(result.counts, [3, 3, 3, 3])
+    first = torch.cat([torch.arange(23)[k == TARGET][:3] for k in range(4)])
+    expected = measure(perceptron, [(INPUTS[first], TARGET[first])])
+    np.testing.assert_allclose(result.conflict, expected.conflict, rtol=0, atol=1e-10)
+
+
+def test_max_per_class_leaves_the_stream_once_every_class_is_full(perceptron: nn.Module) -> None:
+    def endless() -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield INPUTS, TARGET
+
+    np.testing.assert_array_equal(measure(perceptron, endless(), max_per_class=7).counts, [7, 7, 7, 7])
+
+
+def test_max_per_class_draws_from_a_data_set_by_seed(perceptron: nn.Module) -> None:
+    data = TensorDataset(INPUTS, TARGET)
+    one, again, other = (measure(perceptron, data, max_per_class=2, seed=s) for s in (0, 0, 1))
+    np.testing.assert_array_equal(one.conflict, again.conflict)
+    assert np.abs(one.conflict - other.conflict).max() > 1e-6
+
+
+def test_names_come_from_the_data_set(perceptron: nn.Module) -> None:
+    assert measure(perceptron, _Arrays()).class_names == _Arrays.classes
+    assert measure(perceptron, DataLoader(_Arrays(), 4)).class_names == _Arrays.classes
+    assert measure(perceptron, _pieces()).class_names == ("0", "1", "2", "3")
+    assert measure(perceptron, _Arrays(), class_names=list("wxyz")).class_names == ("w", "x", "y", "z")
+
+
+BAD = {
+    "empty": ([], "at least one example, got an empty list"),
+    "empty generator": (iter(()), "at least one example"),
+    "no labels": ([INPUTS], "got Tensor without a label"),
+    "one-tuple": ([(INPUTS,)], "got tuple without a label"),
+    "array pair": (INPUTS, "wrap arrays in torch.utils.data.TensorDataset"),
+    "mapping": ({"inputs": INPUTS}, "got dict"),
+    "number": (3, "got int"),
+    "float labels": ([(INPUTS, TARGET.float())], "integer class indices, got torch.float32"),
+    "float label": ([(INPUTS[0], 1.0)], "integer class indices, got torch.float32"),
+    "boolean labels": ([(INPUTS, TARGET > 1)], "got torch.bool"),
+    "text labels": ([(INPUTS, ["a"] * 23)], "number the classes from 0"),
+    "no label": ([(INPUTS[0], None)], "target must be class indices, got None"),
+    "one-hot": ([(INPUTS, nn.functional.one_hot(TARGET))], r"got shape \[23, 4\]"),
+    "unequal": ([(INPUTS, TARGET[:5])], r"inputs \[23, 6\] and target \[5\]"),
+    "mixed": ([(INPUTS, TARGET), (INPUTS[0], TARGET[0])], "one entry an example"),
+    "sizes": ([(INPUTS, TARGET), (INPUTS[:, :2], TARGET)], r"got \[2\] after \[6\]"),
+    "pictures": ([("cat.png", 1)], "as inputs, got str"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_data(case: str) -> None:
+    data, message = BAD[case]
+    with pytest.raises(InputError, match=message):
+        list(batches(data))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    size=st.integers(1, 20),
+    chunk=st.integers(1, 7),
+    held=st.integers(1, 12),
+)
+def test_chunks_hold_one_class_and_lose_nothing(labels: list[int], size: int, chunk: int, held: int) -> None:
+    target, inputs = torch.tensor(labels), torch.arange(len(labels))
+    stream = zip(inputs.split(size), target.split(size), strict=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buckets, "_CHUNK", chunk)
+        patch.setattr(buckets, "_HELD", held)
+        chunks = list(buckets.class_chunks(stream, 5))
+    assert all(0 < len(x) <= chunk for _, x in chunks)
+    assert all(target[i] == label for label, x in chunks for i in x)
+    assert sorted(i for _, x in chunks for i in x.tolist()) == inputs.tolist()
+
+
+def test_chunks_are_full_while_the_stream_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "_CHUNK", 8)
+    stream = [(torch.arange(10), torch.arange(10) % 2)] * 8
+    lengths = [len(x) for _, x in buckets.class_chunks(stream, 2)]
+    assert lengths == [8] * 10
+
+
+def test_held_inputs_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "_HELD", 30)
+    pulled = given_out = 0
+    most = 0
+
+    def stream() -> Iterator[tuple[Tensor, Tensor]]:
+        nonlocal pulled
+        for _ in range(20):
+            pulled += 10
+            yield torch.zeros(10), torch.arange(10)
+
+    for _, x in buckets.class_chunks(stream(), 10):
+        given_out += len(x)
+        most = max(most, pulled - given_out)
+    assert given_out == 200
+    assert most <= 40
+
+
+def test_large_images_come_in_small_chunks() -> None:
+    image = torch.zeros(1, 3, 224, 224).expand(40, -1, -1, -1)
+    assert [len(x) for _, x in buckets.class_chunks([(image, torch.zeros(40).long())], 2)] == [27, 13]
