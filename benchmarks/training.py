@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
@@ -76,7 +77,8 @@ def _ours(root: Path, batch: int) -> tuple[Callable[[], None], dict[str, object]
     model = create_model("tripath", num_classes=6, head="branch_sum")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     speed = choose_speed(model.to(device), torch.rand(batch, 3, SIDE, SIDE, device=device))
-    fabric = Fabric(accelerator=device, devices=1, precision=speed.fabric_precision)
+    plugins = [MixedPrecision("bf16-mixed", device)] if speed.precision == "bfloat16" else None
+    fabric = Fabric(accelerator=device, devices=1, plugins=plugins)
     layout = torch.channels_last if speed.channels_last else torch.contiguous_format
     module, optimizer = fabric.setup(
         model.to(memory_format=layout), torch.optim.Adam(model.parameters(), lr=1e-4)

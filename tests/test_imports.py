@@ -15,7 +15,7 @@ ALLOWED = {
     "checks": set(),
     "distributed": set(),
     "files": {"checks"},
-    **{leaf: BOTTOM for leaf in LEAVES},
+    **dict.fromkeys(LEAVES, BOTTOM),
     "models": BOTTOM | {"heads"},
     "optim": BOTTOM | COMPONENTS,
     "report": BOTTOM | COMPONENTS,

@@ -17,7 +17,7 @@ NAMES = (
     "Clean",
     '<script>alert("x")</script>',
     "Straße & Schnee 雪 🌨 \u2028 $x$",
-    'quo"te\'s/slash\\back',
+    "quo\"te's/slash\\back",
     "n" * 300,
     "</script><b>%{y}</b>",
 )
@@ -52,7 +52,9 @@ def interference(names: tuple[str, ...], counts: tuple[int, ...], seed: int, bra
         layers={layer: cosines(random, size) for layer in layers},
         layer_null=dict.fromkeys(layers, null),
         layer_norms={layer: random.random(size) for layer in layers},
-        branches=Branches(("head.branches.0", "head.branches.1", "head.branches.2"), random.random((3, size)) + 0.5)
+        branches=Branches(
+            ("head.branches.0", "head.branches.1", "head.branches.2"), random.random((3, size)) + 0.5
+        )
         if branches
         else None,
     )
@@ -89,8 +91,13 @@ def write_run(
     random = np.random.default_rng([seed, len(method)])
     info, size = ClassInfo(names, counts), len(names)
     target = np.repeat(np.arange(size), max(12, 120 // size))
-    logits = random.normal(size=(len(target), size)) + (1.6 if method == "csba" else 1.3) * np.eye(size)[target]
-    test, val = evaluate(logits, target, info, resamples=200), evaluate_predictions(target, target, info, resamples=0)
+    logits = (
+        random.normal(size=(len(target), size)) + (1.6 if method == "csba" else 1.3) * np.eye(size)[target]
+    )
+    test, val = (
+        evaluate(logits, target, info, resamples=200),
+        evaluate_predictions(target, target, info, resamples=0),
+    )
     result = {
         "data": "panels <&>",
         "regime": "quick",
@@ -136,9 +143,21 @@ def comparison(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
                 difference = paired_difference(found, values[first]).to_dict()
                 extra = {"p_holm": difference["p"], "wilcoxon_p": None}
                 paired.append({"method": name, "against": first, "metric": metric, **difference, **extra})
-    mcnemar = [{"method": "csba", "against": first, "p": 0.25, "images": {"only_csba": 7, "only_baseline": 3}}]
-    said = "With one seed nothing can be concluded." if len(results[first]) == 1 else "Whether they differ is open."
-    return {"metric": "macro_f1", "rows": rows, "paired": paired, "conclusion": said, "mcnemar_seed0": mcnemar}
+    mcnemar = [
+        {"method": "csba", "against": first, "p": 0.25, "images": {"only_csba": 7, "only_baseline": 3}}
+    ]
+    said = (
+        "With one seed nothing can be concluded."
+        if len(results[first]) == 1
+        else "Whether they differ is open."
+    )
+    return {
+        "metric": "macro_f1",
+        "rows": rows,
+        "paired": paired,
+        "conclusion": said,
+        "mcnemar_seed0": mcnemar,
+    }
 
 
 def write_study(folder: Path, seeds: int = 3, *, names: tuple[str, ...] = NAMES) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tailgrad.cli.options import (
     SourceArgument,
     overrides_of,
 )
-from tailgrad.cli.output import err, show_json, show_table, show_text
+from tailgrad.cli.output import err, interval, show_json, show_table, show_text
 
 
 def compare(
@@ -60,9 +60,24 @@ def compare(
 
 
 def _show(study: Any) -> None:
-    from tailgrad.recipes.table import table_rows
-
-    header, *rows = table_rows(study.comparison, study.comparison["metric"])
-    show_table("Mean over seeds with 95 % intervals; differences are paired by seed", header, rows)
+    metric = study.comparison["metric"]
+    paired = {row["method"]: row for row in study.comparison["paired"] if row["metric"] == metric}
+    rows = []
+    for row in study.comparison["rows"]:
+        if row["metric"] == metric:
+            difference = paired.get(row["method"], {"mean": None, "p_holm": None, "verdict": "reference"})
+            p = difference["p_holm"]
+            rows.append(
+                [
+                    row["method"],
+                    str(row["n"]),
+                    interval(row),
+                    interval(difference, "+.3f"),
+                    "" if p is None else f"{p:.3f}",
+                    difference["verdict"],
+                ]
+            )
+    header = ["method", "seeds", metric.replace("_", " "), "difference", "p", "verdict"]
+    show_table("Means over seeds and paired differences, 95 % intervals, p after Holm", header, rows)
     show_text(study.conclusion)
     show_text(f"report: {study.report}")

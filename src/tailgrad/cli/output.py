@@ -1,7 +1,7 @@
 """Where a command's words go: results to standard output, everything else to standard error."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -64,13 +64,18 @@ def _is_number(text: str) -> bool:
     return not text or text.replace(".", "", 1).lstrip("+-").isdigit()
 
 
-def estimate(fields: dict[str, Any]) -> str:
-    """An ``Estimate`` as text: value and interval.
+def interval(fields: Mapping[str, Any], style: str = ".3f") -> str:
+    """A figure with its interval as text; its value is called "value" or "mean".
 
     Example:
-        >>> estimate({"value": 0.5, "low": 0.4, "high": 0.6})
-        '0.500 [0.400, 0.600]'
+        >>> interval({"value": 0.5, "low": 0.4, "high": 0.6}, ".2f")
+        '0.50 [0.40, 0.60]'
+        >>> interval({"mean": 0.5, "low": None, "high": None}, "+.2f")
+        '+0.50'
     """
+    value = fields.get("value", fields.get("mean"))
+    if value is None:
+        return ""
     if fields.get("low") is None:
-        return f"{fields['value']:.3f}"
-    return f"{fields['value']:.3f} [{fields['low']:.3f}, {fields['high']:.3f}]"
+        return format(value, style)
+    return f"{value:{style}} [{fields['low']:{style}}, {fields['high']:{style}}]"

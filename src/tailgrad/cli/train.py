@@ -15,7 +15,7 @@ from tailgrad.cli.options import (
     SourceArgument,
     overrides_of,
 )
-from tailgrad.cli.output import err, estimate, show_json, show_table, show_text
+from tailgrad.cli.output import err, interval, show_json, show_table, show_text
 
 
 def train(
@@ -55,15 +55,15 @@ def _show(run: Any) -> None:
             row["name"],
             str(row["train_count"]),
             str(row["support"]),
-            *(estimate(row[key]) for key in ("precision", "recall", "f1")),
+            *(interval(row[key], ".2f") for key in ("precision", "recall", "f1")),
         ]
         for row in test["classes"]
     ]
     show_table("Test set, with 95 % intervals", ["class", "train", "test", "precision", "recall", "F1"], rows)
-    show_text(f"macro-F1 {estimate(test['macro_f1'])}   accuracy {estimate(test['accuracy'])}")
+    show_text(f"macro-F1 {interval(test['macro_f1'])}   accuracy {interval(test['accuracy'])}")
     if focus:
         show_text(
-            f"{focus['class']}: F1 {estimate(focus['f1'])} at the tuned threshold {focus['threshold']:.3f}"
+            f"{focus['class']}: F1 {interval(focus['f1'])} at the tuned threshold {focus['threshold']:.3f}"
         )
     if run.result["status"] == "stopped":
         show_text(

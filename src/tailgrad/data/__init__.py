@@ -17,25 +17,41 @@ To add a kind of source, write one file with a function that returns a Source (i
 ``ImageFiles``, ``Pictures`` or a class of your own with the six methods), and call it in ``open_source.py``.
 """
 
+from tailgrad.data.audit import Audit, audit
 from tailgrad.data.decode import MAX_PIXELS, UnreadableImage, unreadable
+from tailgrad.data.duplicates import Duplicates, duplicate_groups
+from tailgrad.data.loaders import ResidentLoader, StreamingLoader
+from tailgrad.data.manifest import load_split, save_split, split_hash
 from tailgrad.data.open_source import open_source
 from tailgrad.data.profiles import Profile, counts_for, imbalance_factor, longtail, shortfall
 from tailgrad.data.resident import default_size, load_images
 from tailgrad.data.source import Items, Source, choose
+from tailgrad.data.splits import Split, make_split
 
 __all__ = [
     "MAX_PIXELS",
+    "Audit",
+    "Duplicates",
     "Items",
     "Profile",
+    "ResidentLoader",
     "Source",
+    "Split",
+    "StreamingLoader",
     "UnreadableImage",
+    "audit",
     "choose",
     "counts_for",
     "default_size",
+    "duplicate_groups",
     "imbalance_factor",
     "load_images",
+    "load_split",
     "longtail",
+    "make_split",
     "open_source",
+    "save_split",
     "shortfall",
+    "split_hash",
     "unreadable",
 ]

@@ -117,7 +117,8 @@ def _warped(b: Images, warp: Images) -> tuple[Images, Images]:
     in_x, in_y = ((u >= 0) & (u <= side - 1) for u in (x, y))
     inside = (in_y[:, :, None] & in_x[:, None, :]).astype(np.float32)
     # The warp has no rotation, so sampling is one matrix for the rows and one for the columns.
-    return _sampling(y) @ b @ _sampling(x).transpose(0, 2, 1), inside
+    warped = np.asarray(_sampling(y) @ b @ _sampling(x).transpose(0, 2, 1), dtype=np.float32)
+    return warped, inside
 
 
 def _sampling(u: Images) -> Images:

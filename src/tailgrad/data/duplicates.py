@@ -78,7 +78,8 @@ def duplicate_groups(source: Source, *, near: bool = True, progress: Progress | 
     a chain a ~ b ~ c with a unlike c does not become one group.
 
     Mirrored and rotated copies are not looked for. Images under 16 pixels on a side, and thumbnails with a
-    contrast (standard deviation) below one grey level, are compared exactly only. Each item is decoded once; only thumbnails stay in memory.
+    contrast (standard deviation) below one grey level, are compared exactly only. Each item is decoded once;
+    only thumbnails stay in memory.
 
     Args:
         source: images; labels play no part.
@@ -131,7 +132,7 @@ def _fingerprints(source: Source, near: bool, progress: Progress | None) -> Iter
         except UnreadableImage as error:
             return _Fingerprint("", _BLANK, error.reason)
         compared = near and min(pixels.shape[:2]) >= MIN_SIDE
-        digest = hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
+        digest = hashlib.sha256(pixels.tobytes()).hexdigest()
         return _Fingerprint(f"{pixels.shape} {digest}", _thumbnail(pixels) if compared else _BLANK)
 
     total = len(source.items)

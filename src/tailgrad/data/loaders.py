@@ -45,7 +45,7 @@ class ResidentLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         order = epoch_order(len(self.target), self.seed, self.epoch)
-        for places in order.split(self.batch_size):
+        for places in torch.split(order, self.batch_size):
             yield Batch(self.images[places], self.target[places], self.index[places])
 
 
@@ -94,7 +94,7 @@ class StreamingLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         order = epoch_order(len(self.target), self.seed, self.epoch)
-        places = [part.tolist() for part in order.split(self.batch_size)]
+        places = [part.tolist() for part in torch.split(order, self.batch_size)]
         batches = DataLoader(
             self._images, batch_sampler=places, num_workers=self.workers, generator=torch.Generator()
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tailgrad.checks import one_of
 
-PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Trial:
         seconds: median time of one step.
 
     Example:
-        >>> Trial("float32", False, 0.5).fabric_precision
-        '32-true'
+        >>> Trial("float32", channels_last=False, seconds=0.5).precision
+        'float32'
     """
 
     precision: str
@@ -33,11 +33,6 @@ class Trial:
 
     def __post_init__(self) -> None:
         one_of("train.precision", self.precision, PRECISIONS)
-
-    @property
-    def fabric_precision(self) -> str:
-        """The same in Lightning Fabric's words."""
-        return PRECISIONS[self.precision]
 
 
 def time_steps(step: Callable[[], object], repeats: int = 3) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from tailgrad.augment import Normalize
@@ -212,7 +213,9 @@ def assemble(config: Config, model: nn.Module, loss: nn.Module, speed: Trial, pr
     Example: see ``recipes.train``.
     """
     device = device_of(config.train.device)
-    fabric = Fabric(accelerator=device.type, devices=1, precision=_fabric(speed.fabric_precision))
+    mixed = speed.precision == "bfloat16"
+    plugins: Any = [MixedPrecision("bf16-mixed", device.type)] if mixed else None
+    fabric = Fabric(accelerator=device.type, devices=1, plugins=plugins)
     optimizer = make_optimizer(config.optim, [p for p in model.parameters() if p.requires_grad])
     layout = torch.channels_last if speed.channels_last else torch.contiguous_format
     model = model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
@@ -228,7 +231,3 @@ def assemble(config: Config, model: nn.Module, loss: nn.Module, speed: Trial, pr
         augment=make_augment(config.train.augment),
         channels_last=speed.channels_last,
     )
-
-
-def _fabric(precision: str) -> Any:
-    return precision

@@ -4,16 +4,11 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tailgrad.models import BACKBONES, TimmBackbone
 from tailgrad.recipes.components import components
 from tailgrad.recipes.compose import named, overlay
 
 FOLDERS = {"heads": "head", "losses": "loss", "augment": "augmentation"}
-BACKBONES = {
-    "tripath": "the CSBA paper's tri-path fire network",
-    "resnet32": "the CIFAR ResNet of 32 layers",
-    "wrn28_10": "WideResNet-28-10",
-    "timm/<name>": "any image model of timm",
-}
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ def catalogue() -> list[Entry]:
         >>> [entry.name for entry in catalogue() if entry.kind == "method"][:3]
         ['baseline', 'branch_softmax', 'ce']
     """
-    return [*_overlays(), *(Entry("backbone", *item) for item in BACKBONES.items()), *_components()]
+    return [*_overlays(), *_backbones(), *_components()]
 
 
 def _overlays() -> Iterator[Entry]:
@@ -57,8 +52,18 @@ def _overlays() -> Iterator[Entry]:
             yield Entry(kind.removesuffix("s"), name, *about)
 
 
+def _backbones() -> Iterator[Entry]:
+    for name, maker in BACKBONES.items():
+        yield Entry("backbone", name, _first_line(maker))
+    yield Entry("backbone", "timm/<name>", _first_line(TimmBackbone))
+
+
+def _first_line(item: object) -> str:
+    return (inspect.getdoc(item) or "").split("\n", 1)[0].rstrip(".")
+
+
 def _components() -> Iterator[Entry]:
     for folder, kind in FOLDERS.items():
         for name, item in components(folder).items():
             if name != "normalize" and not issubclass(item, BaseException):
-                yield Entry(kind, name, (inspect.getdoc(item) or "").splitlines()[0].rstrip("."))
+                yield Entry(kind, name, _first_line(item))

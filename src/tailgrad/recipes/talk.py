@@ -24,6 +24,7 @@ class Talk:
     def __init__(self, console: Console | None) -> None:
         self.console = console
         self.runs_left = 1
+        self._warned: set[str] = set()
 
     def __call__(self, text: str) -> None:
         """Say one line."""
@@ -46,8 +47,10 @@ class Talk:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = call()
-        for warning in caught:
-            self(f"warning: {warning.message}")
+        for text in dict.fromkeys(f"warning: {warning.message}" for warning in caught):
+            if text not in self._warned:
+                self(text)
+        self._warned |= {f"warning: {warning.message}" for warning in caught}
         return result
 
 

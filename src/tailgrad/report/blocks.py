@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-_NUMBER = re.compile(r"^[<\u2212+-]?\s?\d")
-
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -31,7 +29,7 @@ class Table:
         rows: cells as texts.
 
     Example:
-        >>> Table("Classes", ("class", "F1"), (("cat", "0.500"),)).is_number("0.500")
+        >>> Table("Classes", ("class", "F1"), (("cat", "0.500"),)).is_short("0.500 (0.400 to 0.600)")
         True
     """
 
@@ -40,9 +38,9 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
-    def is_number(self, cell: str) -> bool:
-        """Whether a cell starts like a number and is set to the right."""
-        return _NUMBER.match(cell) is not None
+    def is_short(self, cell: str) -> bool:
+        """Whether a cell is kept on one line."""
+        return len(cell) <= 28
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def conflict_blocks(measured: Mapping[str, Sequence[Mapping[str, Interference]]]
     if not found:
         return ()
     (first, results), *others = found.items()
-    opened = (Text(f"Measured at the {MOMENT_WORDS[first]}."), *_maps(results), *_layers(results))
+    opened = (Text(f"Shown here: {MOMENT_WORDS[first]}."), *_maps(results), *_layers(results))
     folded = tuple(
         Folded(f"The same, {MOMENT_WORDS[moment]}", (*_maps(more), *_layers(more))) for moment, more in others
     )

@@ -83,6 +83,11 @@ class Study:
         return tuple(run for runs in self.runs.values() for run in runs)
 
     @property
+    def seeds(self) -> int:
+        """Finished runs of the method that has fewest."""
+        return min(len(runs) for runs in self.runs.values())
+
+    @property
     def first(self) -> Run:
         """The first run of the first method."""
         return self.all_runs[0]

@@ -23,6 +23,9 @@
 
   function draw(figure) {
     var spec = JSON.parse(figure.querySelector("script").textContent);
+    spec.data.forEach(function (trace) {
+      if (trace.type === "bar" && trace.error_x) trace.error_x.color = colour("--ink");
+    });
     var canvas = figure.querySelector(".canvas");
     Plotly.react(canvas, spec.data, themed(spec.layout), settings).then(function () {
       figure.dataset.drawn = "yes";

@@ -7,7 +7,7 @@ from tailgrad.report.blocks import Block, Card, Folded, Grid, Page, Section, Tab
 from tailgrad.report.conflict import branch_blocks, conflict_blocks
 from tailgrad.report.figures import Curve, Series, class_bars, curves, heat_map
 from tailgrad.report.folders import Run
-from tailgrad.report.tables import class_table, group_table, key_table, matrix_table
+from tailgrad.report.tables import class_table, folded_if_long, group_table, key_table, matrix_table
 from tailgrad.report.wording import duration, interval, number, short
 
 CONCLUSION = (
@@ -102,7 +102,7 @@ def _class_blocks(run: Run) -> tuple[Block, ...]:
     return (
         class_bars(run.classes, [Series(run.method, figures)]),
         *notes,
-        class_table(run.test),
+        folded_if_long(class_table(run.test)),
         group_table(run.test),
     )
 

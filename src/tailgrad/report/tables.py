@@ -9,6 +9,18 @@ from tailgrad.report.blocks import Folded, Table
 from tailgrad.report.wording import estimate, flat, number
 from tailgrad.types import ClassInfo
 
+_MOST_ROWS = 25
+
+
+def folded_if_long(table: Table) -> Table | Folded:
+    """A table, behind its caption where it is long.
+
+    Example:
+        >>> folded_if_long(Table("Classes", ("class",), (("cat",),) * 100)).kind
+        'folded'
+    """
+    return table if len(table.rows) <= _MOST_ROWS else Folded(table.caption, (table,))
+
 
 def class_table(evaluation: Evaluation) -> Table:
     """Precision, recall and F1 of every class, most training images first.

@@ -15,6 +15,10 @@ _MEANING = (
     "Each bar is the F1 of one class, classes with most training images first; the thin line is its "
     "interval. F1 is high only if images of the class are found and few others are taken for it."
 )
+_POINTS_MEANING = (
+    "Each mark is the F1 of one class over the number of its training images: a cloud that falls to the "
+    "left is what imbalance costs. Intervals are in the table."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ def class_bars(classes: ClassInfo, series: Sequence[Series]) -> Figure:
     order = sorted(range(classes.num_classes), key=lambda k: -classes.counts[k])
     draw = _bars if classes.num_classes <= _MOST_BARS else _points
     alt = " ".join(_extremes(classes, one) for one in series)
-    return Figure("F1 of every class", _MEANING, alt, draw(classes, series, order))
+    meaning = _MEANING if draw is _bars else _POINTS_MEANING
+    return Figure("F1 of every class", meaning, alt, draw(classes, series, order))
 
 
 def _extremes(classes: ClassInfo, series: Series) -> str:
@@ -88,7 +93,7 @@ def _bars(classes: ClassInfo, series: Sequence[Series], order: Sequence[int]) ->
         )
     y = {
         "tickvals": places,
-        "ticktext": [f"{plot_label(classes.names[k], 16)} ({classes.counts[k]})" for k in order],
+        "ticktext": [f"{plot_label(classes.names[k], 20)} ({classes.counts[k]})" for k in order],
         "autorange": "reversed",
     }
     height = 70 + len(order) * (14 + 14 * len(series))

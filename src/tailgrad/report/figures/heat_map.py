@@ -16,7 +16,15 @@ _MOST_CLASSES, _MOST_NUMBERS = 60, 10
 # ColorBrewer's RdBu and Blues, both safe for any colour vision; red for classes that pull apart.
 _COSINES = ("#b2182b", "#ef8a62", "#fddbc7", "#f7f7f7", "#d1e5f0", "#67a9cf", "#2166ac")
 _SHARES = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5", "#08306b")
-_SCALE = {"orientation": "h", "thickness": 6, "outlinewidth": 0, "y": 1.01, "yanchor": "bottom", "xpad": 0}
+_SCALE = {
+    "orientation": "h",
+    "thickness": 6,
+    "outlinewidth": 0,
+    "y": 1,
+    "yanchor": "bottom",
+    "xpad": 0,
+    "ypad": 4,
+}
 
 
 def heat_map(name: str, meaning: str, matrix: Matrix, classes: ClassInfo, *, share: bool = False) -> Figure:
@@ -37,19 +45,32 @@ def heat_map(name: str, meaning: str, matrix: Matrix, classes: ClassInfo, *, sha
     """
     order = np.array(sorted(range(classes.num_classes), key=lambda k: -classes.counts[k]))
     groups = np.array_split(order, min(len(order), _MOST_CLASSES))
-    drawn = matrix[np.ix_(order, order)] if len(groups) == len(order) else pooled(matrix, groups)
-    labels = [_label(classes, group) for group in groups]
+    whole = len(groups) == len(order)
+    drawn = matrix[np.ix_(order, order)] if whole else pooled(matrix if share else _pairs(matrix), groups)
+    labels = _labels(classes, groups)
     spec = {"data": [_cells(drawn, labels, share)], "layout": _layout(labels, share)}
+    meaning += "" if whole else " Each cell is the mean over classes with similar numbers of training images."
+    meaning += " Blank: could not be measured." if np.isnan(matrix).any() else ""
     return Figure(name, meaning, _extreme(matrix, classes, share), spec)
 
 
-def _label(classes: ClassInfo, group: npt.NDArray[np.intp]) -> str:
-    first = plot_label(classes.names[group[0]], 14)
-    return first if len(group) == 1 else f"{first} +{len(group) - 1}"
+def _labels(classes: ClassInfo, groups: Sequence[npt.NDArray[np.intp]]) -> list[str]:
+    """Categories of the axes: Plotly merges equal ones, so cut names that coincide get a number."""
+    labels: list[str] = []
+    for group in groups:
+        more = "" if len(group) == 1 else f" +{len(group) - 1}"
+        label = plot_label(classes.names[group[0]], 14) + more
+        labels.append(label if label not in labels else f"{label} #{len(labels) + 1}")
+    return labels
+
+
+def _pairs(matrix: Matrix) -> Matrix:
+    """Without the diagonal, on which every class agrees with itself."""
+    return np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
 
 
 def _extreme(matrix: Matrix, classes: ClassInfo, share: bool) -> str:
-    others = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
+    others = _pairs(matrix)
     if np.isnan(others).all():
         return "No value off the diagonal."
     i, j = np.unravel_index((np.nanargmax if share else np.nanargmin)(others), others.shape)
@@ -63,22 +84,22 @@ def _extreme(matrix: Matrix, classes: ClassInfo, share: bool) -> str:
 
 def _cells(matrix: Matrix, labels: Sequence[str], share: bool) -> dict[str, Any]:
     rows = [plain(row, 3) for row in matrix.tolist()]
-    hover = (
-        "%{customdata[0]} taken for %{customdata[1]}" if share else "%{customdata[0]} and %{customdata[1]}"
-    )
+    hover = "%{y} taken for %{x}" if share else "%{y} and %{x}"
     value = "%{z:.0%}" if share else "%{z:.2f}"
     cells: dict[str, Any] = {
         "type": "heatmap",
         "z": rows,
+        "x": list(labels),
+        "y": list(labels),
         "zmin": 0 if share else -1,
         "zmax": 1,
         "colorscale": _colours(_SHARES if share else _COSINES),
         "xgap": 1,
         "ygap": 1,
         "hoverongaps": False,
-        "customdata": [[[a, b] for b in labels] for a in labels],
         "hovertemplate": f"{hover}: {value}<extra></extra>",
-        "colorbar": _SCALE | {"tickformat": ".0%" if share else "+.1f"},
+        "colorbar": _SCALE
+        | ({"tickformat": ".0%", "tickvals": [0, 0.5, 1]} if share else {"tickvals": [-1, -0.5, 0, 0.5, 1]}),
     }
     if len(labels) <= _MOST_NUMBERS:
         cells |= {"texttemplate": value, "textfont": {"size": 10}}
@@ -90,10 +111,10 @@ def _colours(steps: Sequence[str]) -> list[list[float | str]]:
 
 
 def _layout(labels: Sequence[str], share: bool) -> dict[str, Any]:
-    places = list(range(len(labels)))
-    ticks: dict[str, Any] = {"tickvals": places, "ticktext": list(labels), "showgrid": False}
-    if len(labels) > _MOST_CLASSES // 2:
-        ticks |= {"tickfont": {"size": 8}}
+    # Names of digits would otherwise make a numeric axis.
+    ticks: dict[str, Any] = {"type": "category", "showgrid": False}
+    if len(labels) <= _MOST_NUMBERS:
+        ticks |= {"dtick": 1}
     x = ticks | {"tickangle": -60} | ({"title": title("predicted")} if share else {})
     y = ticks | {"autorange": "reversed"} | ({"title": title("true class")} if share else {})
-    return layout(max(320, min(640, 150 + 26 * len(labels))), x, y)
+    return layout(max(300, min(680, 190 + 32 * len(labels))), x, y)

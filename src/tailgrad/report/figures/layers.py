@@ -48,7 +48,7 @@ def layers(series: Sequence[LayerSeries]) -> Figure:
     data = [line for place, one in enumerate(series) for line in _lines(one, names, place)]
     x: dict[str, Any] = {"title": title("layer")}
     if len(names) <= _MOST_NAMES:
-        labels = [plot_label(name, 18) for name in names]
+        labels = [plot_label(_end(name)) for name in names]
         x |= {"tickvals": list(range(len(names))), "ticktext": labels, "tickangle": -60}
     y = {"title": title("mean over pairs"), "zeroline": True}
     alt = " ".join(_extremes(one) for one in series)
@@ -71,6 +71,11 @@ def _lines(one: LayerSeries, names: Sequence[str], place: int) -> list[dict[str,
         }
         for word, values, dash in pairs
     ]
+
+
+def _end(name: str) -> str:
+    """The end of a layer's name, which tells it from its neighbours."""
+    return name if len(name) <= 18 else f"\u2026{name[-17:]}"
 
 
 def _extremes(one: LayerSeries) -> str:

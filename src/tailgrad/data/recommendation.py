@@ -1,0 +1,153 @@
+"""From the findings of an audit to plain advice."""
+
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tailgrad.data.audit import Audit
+
+_FEW = 20
+"""Training images below which a class is called "few" in the long-tail literature."""
+
+_NEEDED = 3
+"""Images a class needs for one in each of training, validation and test."""
+
+_SIDES = (224, 192, 160, 128, 96, 64, 32)
+
+
+def recommend(audit: "Audit") -> tuple[str, ...]:
+    """What to do about what an audit found, most urgent first; the command to run comes last.
+
+    Args:
+        audit: the findings.
+
+    Returns:
+        Sentences, at least one.
+
+    Example:
+        >>> from tailgrad.data.audit import audit
+        >>> recommend(audit("digits-lt"))[-1]
+        'Then run: tailgrad compare digits-lt --methods baseline,csba --seeds 3'
+    """
+    rules: tuple[Callable[[Audit], str], ...] = (
+        _classes,
+        _unreadable,
+        _conflicts,
+        _leakage,
+        _duplicates,
+        _scarce,
+        _imbalance,
+        _resolution,
+        _command,
+    )
+    return tuple(sentence for rule in rules if (sentence := rule(audit)))
+
+
+def _present(audit: "Audit") -> dict[str, int]:
+    return {name: n for name, n in audit.classes.items() if n}
+
+
+def _classes(audit: "Audit") -> str:
+    present = len(_present(audit))
+    return "" if present > 1 else f"Add images of another class: there is only {present} with images."
+
+
+def _unreadable(audit: "Audit") -> str:
+    n = len(audit.unreadable)
+    if not n:
+        return ""
+    return (
+        f"Replace or remove the {_number(n, 'unreadable file')}, or pass over them with "
+        "--set data.skip_unreadable=true."
+    )
+
+
+def _conflicts(audit: "Audit") -> str:
+    n = len(audit.conflicts)
+    if not n:
+        return ""
+    return (
+        f"Check the labels of {_number(n, 'picture')} that occur with different labels (listed above): at "
+        "most one label of each can be right."
+    )
+
+
+def _leakage(audit: "Audit") -> str:
+    n = len(audit.leakage)
+    if not n:
+        return ""
+    return (
+        f"The given split has {_number(n, 'picture')} on both sides of a border. Figures on it are too good; "
+        "for a benchmark report this and leave it, for data of your own move the copies into one part."
+    )
+
+
+def _duplicates(audit: "Audit") -> str:
+    found = audit.duplicates
+    if not found.groups or audit.parts:
+        return ""
+    return (
+        f"Keep copies together when splitting: {found.files} files lie in {_number(found.groups, 'group')}, "
+        f"and a random 20 % test set would hold about {found.expected_in_test:.0f} images with a copy "
+        "outside it. tailgrad's own split does this (drawn anew for each seed, and saved with its hash)."
+    )
+
+
+def _scarce(audit: "Audit") -> str:
+    short = [name for name, n in _present(audit).items() if n < _NEEDED]
+    if short:
+        return (
+            f"{_names(short)}: fewer than {_NEEDED} images, which cannot be split. Add images, merge the "
+            "class into another, or drop it."
+        )
+    few = [name for name, n in _present(audit).items() if n < _FEW]
+    if few:
+        return (
+            f"{_names(few)}: fewer than {_FEW} images. Collect more if you can; a recall measured on so few "
+            "has a wide interval, so use several seeds."
+        )
+    return ""
+
+
+def _imbalance(audit: "Audit") -> str:
+    factor = audit.imbalance_factor
+    if factor < 1.5:
+        return f"The classes are nearly balanced (imbalance factor {factor:.1f}); accuracy is a fair figure."
+    rarest = min(_present(audit), key=audit.classes.__getitem__)
+    return (
+        f"The imbalance factor is {factor:.1f}: judge by macro-F1 and the worst class and not by accuracy. "
+        f"Rarest is {_names([rarest])} with {_number(audit.classes[rarest], 'image')}; if it is the one that "
+        "matters, name it with --focus."
+    )
+
+
+def _resolution(audit: "Audit") -> str:
+    if audit.sizes is None:
+        return ""
+    short = audit.sizes.short_side[1]
+    if short < _SIDES[-1]:
+        return (
+            f"The images are small (median shorter side {short} pixels): they are enlarged for the network."
+        )
+    side = next(side for side in _SIDES if side <= short)
+    if side == _SIDES[-1]:
+        return f"The images are small (median shorter side {short} pixels): train at their own size."
+    return (
+        f"The median shorter side is {short} pixels: {side} pixels (--set data.size={side}) loses little; "
+        "fewer are faster, and all methods must get the same."
+    )
+
+
+def _command(audit: "Audit") -> str:
+    source = shlex.quote(audit.command_source)
+    return f"Then run: tailgrad compare {source} --methods baseline,csba --seeds 3"
+
+
+def _number(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _names(names: list[str]) -> str:
+    shown = ", ".join(repr(name[:60]) for name in names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

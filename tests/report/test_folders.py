@@ -1,0 +1,67 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tailgrad.checks import InputError
+from tailgrad.report.folders import read_run, read_study
+
+
+def test_reads_what_training_wrote(run_folder: Path, nasty_names: tuple[str, ...]) -> None:
+    run = read_run(run_folder)
+    assert run.classes.names == nasty_names
+    assert [row.name for row in run.test.classes] == list(nasty_names)
+    assert set(run.interference) == {"early", "train", "heldout"}
+    assert run.interference["heldout"].class_names == nasty_names
+    assert run.config["optim"]["lr"] == 0.001
+
+
+def test_line_separators_in_names_do_not_split_the_metrics(run_folder: Path) -> None:
+    assert "\u2028" in (run_folder / "metrics.jsonl").read_text(encoding="utf-8")
+    assert [row["epoch"] for row in read_run(run_folder).epochs] == list(range(1, 16))
+
+
+def test_study_keeps_the_order_of_methods_and_seeds(study_folder: Path) -> None:
+    study = read_study(study_folder)
+    assert list(study.runs) == ["baseline", "csba"]
+    assert [run.result["seed"] for run in study.runs["csba"]] == [0, 1, 2]
+    assert study.test_train_ratio == pytest.approx(120 / 444)
+    assert study.unfinished == ()
+
+
+def test_own_test_set_needs_no_ratio(tmp_path: Path, make_study: Callable[..., Any]) -> None:
+    make_study(tmp_path, seeds=1)
+    (tmp_path / "study.yaml").write_text("own_test: true")
+    study = read_study(tmp_path)
+    assert study.test_train_ratio is None
+    assert set(study.runs) == {"baseline", "csba"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("metrics.jsonl", '{"epoch": 1}\n{"epoch"', "metrics.jsonl must be readable"),
+        ("config.yaml", "a: [", "config.yaml must be readable"),
+        ("split.json", "3", "split.json must hold an object, got int"),
+        ("interference/heldout.json", "{}", "saved result"),
+    ],
+)
+def test_broken_files_are_named(
+    tmp_path: Path, run_folder: Path, name: str, content: str, words: str
+) -> None:
+    (tmp_path / "interference").mkdir()
+    (tmp_path / "result.json").write_bytes((run_folder / "result.json").read_bytes())
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=words):
+        read_run(tmp_path)
+
+
+def test_old_results_without_optional_fields_are_read(tmp_path: Path, run_folder: Path) -> None:
+    result = json.loads((run_folder / "result.json").read_text(encoding="utf-8"))
+    (tmp_path / "result.json").write_text(json.dumps({k: result[k] for k in ("test", "method", "classes")}))
+    run = read_run(tmp_path)
+    assert run.val is None
+    assert run.epochs == ()
+    assert run.split == {}
