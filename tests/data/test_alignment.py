@@ -71,7 +71,7 @@ def test_a_shared_dark_frame_does_not_make_two_objects_alike():
     frame = np.ones((32, 32), bool)
     frame[4:-4, 4:-4] = False
     objects = gaussian_filter(np.random.default_rng(0).normal(size=(6, 32, 32)), (0, 1.5, 1.5))
-    objects = 170 + 7 * objects / objects.std()
+    objects = 170 + 12 * objects / objects.std()
     a, b = np.where(frame, 10, objects[:3]), np.where(frame, 10, objects[3:])
     a, b = a.astype(np.float32), b.astype(np.float32)
     found = align(a, b)

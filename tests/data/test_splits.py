@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from tailgrad.checks import InputError
@@ -84,11 +84,15 @@ def test_groups_of_one_class_are_split_as_asked(case, val, test, seed):
 @given(grouped(mixed=True), st.integers(0, 1000))
 def test_groups_of_several_classes_never_straddle(case, seed):
     labels, group = case
-    try:
-        split = make_split(made(labels), seed=seed, groups=group)
-    except InputError as error:
-        assert "duplicate groups" in str(error)
+    source = made(labels)
+    if min(len(np.unique(group[labels == k])) for k in range(source.num_classes)) < 3:
+        with pytest.raises(InputError, match="duplicate groups"):
+            make_split(source, seed=seed, groups=group)
         return
+    try:
+        split = make_split(source, seed=seed, groups=group)
+    except InputError:  # two classes can want their only common group in different parts
+        reject()
     part = part_of(split, len(labels))
     assert (part >= 0).all()
     assert all(len(set(part[group == g])) == 1 for g in group)
@@ -191,7 +195,7 @@ def test_carved_test_parts_have_no_leakage():
 def test_a_smaller_training_part_keeps_the_rest():
     group = alone(30)
     group[[3, 25]] = 3
-    split = make_split(made(LABELS, GIVEN), seed=next(s for s in range(9) if True), groups=group)
+    split = make_split(made(LABELS, GIVEN), groups=group)
     kept = [i for i in split.train.tolist() if i != 3][:5]
     thin = split.with_train(kept[::-1])
     assert thin.train.tolist() == sorted(kept)
@@ -230,12 +234,12 @@ def test_a_class_with_too_few_images_is_named_with_its_count():
 def test_a_class_whose_images_are_copies_is_refused():
     group = alone(20)
     group[10:19] = 10
-    with pytest.raises(InputError, match="'class 1' .* got 10 images in 2 duplicate groups"):
+    with pytest.raises(InputError, match=r"'class 1' .* got 10 images in 2 duplicate groups"):
         make_split(made([0] * 10 + [1] * 10), groups=group)
 
 
 def test_a_class_without_images_is_refused():
-    with pytest.raises(InputError, match="class 'none' .* got 0 images"):
+    with pytest.raises(InputError, match=r"class 'none' .* got 0 images"):
         make_split(made([0, 1] * 10, names=("a", "b", "none")), groups=alone(20))
 
 
@@ -243,7 +247,7 @@ def test_a_given_test_part_needs_two_training_images_a_class():
     labels, parts = [0] * 6 + [1] * 2 + [0, 1], ["train"] * 8 + ["test"] * 2
     split = make_split(made(labels, parts), groups=alone(10))
     assert sorted(np.array(labels)[split.val].tolist()) == [0, 1]
-    with pytest.raises(InputError, match="'class 1' .* train, val, got 1 images"):
+    with pytest.raises(InputError, match=r"'class 1' .* train, val, got 1 images"):
         make_split(made(labels[1:7] + labels[8:], parts[1:7] + parts[8:]), groups=alone(8))
 
 

@@ -66,3 +66,22 @@ def test_percentile_holds_its_figure() -> None:
 def test_no_resample_is_refused() -> None:
     with pytest.raises(InputError, match="resamples must be in"):
         bootstrap(MATRIX, resamples=0)
+
+
+def test_mean_f1_covers_with_a_class_of_four_images_where_the_bootstrap_does_not() -> None:
+    supports, recalls = np.array([200, 50, 10, 4]), np.array([0.95, 0.8, 0.5, 0.3])
+    spread = supports / (supports.sum() - supports[:, None])
+    cells = np.where(np.eye(4, dtype=bool), recalls, (1 - recalls)[:, None] * spread) * supports[:, None]
+    truth = macro_f1(cells)
+    drawn = np.random.default_rng(0).multinomial(264, (cells / cells.sum()).ravel(), size=150)
+    plain_held = held = 0
+    for matrix in drawn.reshape(150, 4, 4):
+        parts = [
+            wilson_f1(int(matrix[k, k]), int(matrix[k].sum()), int(matrix[:, k].sum())) for k in range(4)
+        ]
+        draws = bootstrap(matrix, resamples=200).f1
+        found, plain = mean_f1(parts, draws), percentile(macro_f1(matrix), draws.mean(1))
+        held += found.low <= truth <= found.high
+        plain_held += plain.low <= truth <= plain.high
+    assert held / 150 >= 0.92
+    assert plain_held / 150 < 0.88

@@ -98,3 +98,31 @@ def test_likelihood_agrees_with_torch_even_far_out() -> None:
     target = torch.arange(50) % 4
     wanted = torch.nn.functional.cross_entropy(logits, target, reduction="none")
     np.testing.assert_allclose(metrics.negative_log_likelihood(logits, target), wanted, atol=1e-9)
+
+
+# Methods A.9, CIFAR-10-LT of the CSBA paper: precision, recall, F1 of the baseline, then of CSBA.
+CIFAR = (
+    ((0.852, 0.920, 0.884), (0.865, 0.898, 0.881)),
+    ((0.831, 0.901, 0.864), (0.840, 0.885, 0.862)),
+    ((0.748, 0.822, 0.783), (0.761, 0.804, 0.782)),
+    ((0.680, 0.650, 0.664), (0.695, 0.678, 0.686)),
+    ((0.651, 0.602, 0.625), (0.665, 0.641, 0.652)),
+    ((0.615, 0.548, 0.579), (0.638, 0.615, 0.626)),
+    ((0.601, 0.495, 0.542), (0.625, 0.590, 0.606)),
+    ((0.552, 0.351, 0.429), (0.581, 0.485, 0.528)),
+    ((0.498, 0.245, 0.328), (0.550, 0.421, 0.476)),
+    ((0.445, 0.182, 0.258), (0.521, 0.398, 0.451)),
+)
+
+
+@pytest.mark.parametrize(("column", "printed", "implied"), [(0, 0.675, 0.5716), (1, 0.681, 0.6415)])
+def test_printed_cifar_f1_follows_and_its_accuracy_does_not(
+    column: int, printed: float, implied: float
+) -> None:
+    p, r, shown = np.array([row[column] for row in CIFAR]).T
+    correct, support = 1000 * r, np.full(10, 1000.0)
+    found = metrics.f1_from_margins(correct, support, correct / p)
+    assert np.floor(found * 1000 + 1e-6) / 1000 == pytest.approx(shown, abs=1.001e-3)
+    # On a balanced test set accuracy is mean recall, which the printed accuracy contradicts.
+    assert metrics.ratio(correct, support).mean() == pytest.approx(implied, abs=1e-9)
+    assert abs(printed - implied) > 0.03

@@ -132,3 +132,36 @@ def test_holm_leaves_out_what_was_not_tested() -> None:
 def test_bad_input_is_named(call, words: str) -> None:
     with pytest.raises(InputError, match=words):
         call()
+
+
+def test_nadeau_bengio_covers_where_splits_overlap() -> None:
+    # Differences over resampled splits share what the common images do to them: correlation rho / (1 + rho).
+    random, truth, rho, seeds = np.random.default_rng(0), 0.02, 0.25, 5
+    shared = (rho / (1 + rho)) ** 0.5 * random.normal(size=(2000, 1))
+    own = (1 / (1 + rho)) ** 0.5 * random.normal(size=(2000, seeds))
+    held = plain_held = 0
+    for differences in truth + 0.03 * (shared + own):
+        corrected, plain = (
+            paired_difference(differences.tolist(), [0.0] * seeds, test_train_ratio=ratio)
+            for ratio in (rho, None)
+        )
+        held += corrected.low <= truth <= corrected.high
+        plain_held += plain.low <= truth <= plain.high
+    assert held / 2000 == pytest.approx(0.95, abs=0.015)
+    assert plain_held / 2000 < 0.89
+
+
+@given(st.permutations(list(range(6))))
+def test_the_order_of_seeds_does_not_matter(order: list[int]) -> None:
+    a, b = np.linspace(0.5, 0.7, 6) ** 2, np.linspace(0.45, 0.72, 6)
+    found, moved = paired_difference(a, b), paired_difference(a[order], b[order])
+    assert moved.mean == pytest.approx(found.mean)
+    assert moved.p == pytest.approx(found.p)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
+def test_holm_never_lowers_and_keeps_the_order(values: list[float]) -> None:
+    corrected = holm(values)
+    assert all(low <= high <= 1 for low, high in zip(values, corrected, strict=True))
+    ranked = [corrected[i] for i in np.argsort(values, kind="stable")]
+    assert ranked == sorted(ranked)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tailgrad.data.duplicates import Progress, duplicate_groups
 from tailgrad.data.open_source import open_source
 from tailgrad.data.recommendation import recommend
 from tailgrad.data.source import Source
+from tailgrad.types import ClassInfo
 
 _EXAMPLES = 5
 
@@ -167,47 +169,54 @@ def audit(
         >>> found.images, found.classes["0"], found.parts
         (1797, 178, {'train': 1297, 'test': 500})
     """
-    opened = source if isinstance(source, Source) else open_source(source)
-    if len(opened.items) == 0:
-        raise InputError(f"source must hold images, got none in {opened.name!r}; add some")
-    if command_source is None:
-        command_source = str(source) if isinstance(source, str) else "SOURCE"
+    opened = _opened(source)
     duplicates = duplicate_groups(opened, near=near, progress=progress)
     exact = frozenset(duplicates.exact)
-    copies = [_copies(opened, members, exact) for members in duplicates.groups]
-    counts = [n for n in opened.counts if n]
+    copies = _copies(opened, duplicates.groups, exact)
     formats, sizes = _headers(opened, {i for i, _ in duplicates.unreadable})
     return Audit(
         source=opened.name,
-        command_source=command_source,
+        command_source=command_source or (str(source) if isinstance(source, str | PathLike) else "SOURCE"),
         images=len(opened.items),
-        classes=_class_counts(opened),
-        imbalance_factor=max(counts) / min(counts),
+        classes=dict(zip(opened.class_names, opened.counts, strict=True)),
+        imbalance_factor=ClassInfo(opened.class_names, opened.counts).imbalance_factor,
         sizes=_sizes(sizes),
         formats=formats,
-        parts={part: opened.given.count(part) for part in ("train", "val", "test") if part in opened.given},
+        parts=_parts(opened),
         ignored=opened.ignored,
         unreadable=tuple((opened.items.name(i), reason) for i, reason in duplicates.unreadable),
         near_searched=near,
-        exact=_group_count([_copies(opened, members, exact) for members in duplicates.exact]),
-        near=_group_count([_copies(opened, members, exact) for members in duplicates.near]),
+        exact=_group_count(_copies(opened, duplicates.exact, exact)),
+        near=_group_count(_copies(opened, duplicates.near, exact)),
         duplicates=_group_count(copies),
-        conflicts=tuple(c for c in copies if len(set(c.classes)) > 1),
-        leakage=tuple(c for c in copies if len(set(c.parts)) > 1),
+        conflicts=tuple(found for found in copies if len(set(found.classes)) > 1),
+        leakage=tuple(found for found in copies if len(set(found.parts)) > 1),
     )
 
 
-def _class_counts(source: Source) -> dict[str, int]:
-    return dict(zip(source.class_names, source.counts, strict=True))
+def _opened(source: Any) -> Source:
+    opened = source if isinstance(source, Source) else open_source(source)
+    if len(opened.items) == 0:
+        raise InputError(f"source must hold images, got none in {opened.name!r}; add some")
+    return opened
 
 
-def _copies(source: Source, members: tuple[int, ...], exact: frozenset[tuple[int, ...]]) -> Copies:
-    return Copies(
-        names=tuple(source.items.name(i) for i in members),
-        classes=tuple(source.class_names[source.labels[i]] for i in members),
-        parts=tuple(source.given[i] for i in members),
-        exact=members in exact,
-    )
+def _parts(source: Source) -> dict[str, int]:
+    return {part: source.given.count(part) for part in ("train", "val", "test") if part in source.given}
+
+
+def _copies(
+    source: Source, groups: Sequence[tuple[int, ...]], exact: frozenset[tuple[int, ...]]
+) -> list[Copies]:
+    return [
+        Copies(
+            names=tuple(source.items.name(i) for i in members),
+            classes=tuple(source.class_names[source.labels[i]] for i in members),
+            parts=tuple(source.given[i] for i in members),
+            exact=members in exact,
+        )
+        for members in groups
+    ]
 
 
 def _group_count(found: Sequence[Copies], test: float = 0.2) -> GroupCount:

@@ -133,6 +133,7 @@ def fit(
     Example: see ``tests/engine/test_loop.py``.
     """
     fitted = _resume(learner, plan)
+    kept = fitted.epoch
     begin = time.monotonic() - fitted.seconds
     limit = None if plan.minutes is None else time.monotonic() + 60 * plan.minutes
     try:
@@ -143,8 +144,9 @@ def fit(
             _keep(learner, fitted, plan, row)
             _tell(observers, row | {"seconds": round(fitted.seconds, 3)})
             save_last(plan.keep / "last.safetensors", learner, asdict(fitted))
+            kept = fitted.epoch
     except KeyboardInterrupt as error:
-        raise Interrupted(f"stopped by the user; {fitted.epoch} finished epochs are kept") from error
+        raise Interrupted(f"stopped by the user; {kept} finished epochs are kept") from error
     fitted.stopped = _reason_to_stop(fitted, plan, limit)
     return fitted
 

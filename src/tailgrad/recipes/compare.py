@@ -87,7 +87,7 @@ def compare(
     Example:
         >>> import tempfile
         >>> quick = {"train": {"epochs": 1, "precision": "float32", "channels_last": False},
-        ...          "interference": {"enabled": False}, "data": {"near_duplicates": False}}
+        ...          "interference": {"enabled": False}, "data": {"size": 48, "near_duplicates": False}}
         >>> study = compare("digits-lt", ["baseline", "csba"], seeds=1, overrides=quick,
         ...                 out=tempfile.mkdtemp() + "/study")
         >>> study.conclusion

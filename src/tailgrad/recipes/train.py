@@ -99,7 +99,7 @@ def train(
     Example:
         >>> import tempfile
         >>> quick = {"train": {"epochs": 1, "precision": "float32", "channels_last": False},
-        ...          "interference": {"enabled": False}, "data": {"near_duplicates": False}}
+        ...          "interference": {"enabled": False}, "data": {"size": 48, "near_duplicates": False}}
         >>> run = train("digits-lt", overrides=quick, out=tempfile.mkdtemp() + "/run")
         >>> 0 <= run.macro_f1 <= 1
         True
