@@ -38,3 +38,9 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tailgrad.recipes import train
 
     return train(photos, "quick", overrides=QUICK, out=tmp_path_factory.mktemp("runs") / "one")
+
+
+@pytest.fixture(scope="session")
+def fast() -> dict[str, Any]:
+    """Like ``quick``, without measurements."""
+    return {**QUICK, "interference": {"enabled": False}}

@@ -75,3 +75,13 @@ def test_mcnemar_counts_are_shown() -> None:
     *_, last = comparison_blocks(found, seeds=3)
     assert isinstance(last, Folded)
     assert last.blocks[0].rows == (("m1", "m0", "3", "0", "0.250"),)
+
+
+def test_intervals_of_means_end_where_figures_do() -> None:
+    wild = comparison(2)
+    wild["rows"][0] |= {"low": -0.4, "high": 1.3}
+    wild["rows"][1] |= {"low": None, "high": None}
+    assert [card.note for card in comparison_cards(wild)[:2]] == [
+        "95 % over 3 seeds: 0.000 to 1.000",
+        "all seeds equal: no interval",
+    ]

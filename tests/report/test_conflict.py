@@ -77,3 +77,12 @@ def test_branch_shares_are_averaged_over_seeds(found: dict[str, Interference]) -
     assert figure.title == "Branch shares: csba, end of training, held-out images"
     mean = (found["heldout"].branches.shares + found["early"].branches.shares) / 2
     assert folded.blocks[0].rows[0][1:] == tuple(f"{share:.3f}" for share in mean[:, 0])
+
+
+def test_layers_are_listed_with_conflict_and_excess(found: dict[str, Interference]) -> None:
+    tables = every(conflict_blocks({"csba": [{"heldout": found["heldout"]}]}), Table)
+    table = next(table for table in tables if table.header[0] == "layer")
+    name, conflict, excess = table.rows[2]
+    pairs = ~np.eye(len(found["heldout"].class_names), dtype=bool)
+    assert conflict == f"{found['heldout'].layers[name][pairs].mean():+.3f}"
+    assert excess == f"{found['heldout'].layer_excess[name][pairs].mean():+.3f}"

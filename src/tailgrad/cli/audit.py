@@ -25,7 +25,7 @@ def audit(
     from tailgrad.recipes.prepare import open_config
 
     config = compose(source, "quick", "baseline", overrides_of(assignments))
-    found = run(open_config(config), near=near)
+    found = run(open_config(config), near=near, command_source=source)
     if as_json:
         show_json(found.to_dict())
     else:

@@ -48,8 +48,9 @@ class MetricsLog:
 
     def __init__(self, path: Path, epoch: int = 0) -> None:
         self.path = path
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        self._kept = "".join(line for line in lines if _epoch_of(line) <= epoch)
+        # Not splitlines: a class name may hold a character that it takes for the end of a line.
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        self._kept = "".join(f"{line}\n" for line in lines if _epoch_of(line) <= epoch)
         write_text(path, self._kept)
 
     def on_step(self, record: StepRecord) -> None:

@@ -58,7 +58,7 @@ class _Scores:
 def _scores(logits: Floats, target: Values, level: float) -> _Scores:
     losses = negative_log_likelihood(logits, target)
     mean = student_t(losses.tolist(), level)
-    how = f"Student t {level:.0%} over images" if len(losses) > 1 else "one image: no interval"
+    how = f"Student t {level:.0%} over images" if mean.low is not None else "no spread: no interval"
     return _Scores(*calibration_errors(logits, target), Estimate(mean.value, mean.low, mean.high, how))
 
 

@@ -77,7 +77,7 @@ def wilson_f1(true_positive: float, support: float, predicted: float, level: flo
 
 
 def student_t(values: Sequence[float], level: float = 0.95, extra_variance: float = 0.0) -> Estimate:
-    """Mean of n values with ``mean +- t_{n-1} s sqrt(1/n + extra)``; no interval from one value.
+    """Mean of n values with ``mean +- t_{n-1} s sqrt(1/n + extra)``; none from one value or equal ones.
 
     Args:
         values: one figure a seed, finite.
@@ -103,8 +103,11 @@ def student_t(values: Sequence[float], level: float = 0.95, extra_variance: floa
     n, mean = len(sample), float(sample.mean())
     if n == 1:
         return Estimate(mean, None, None, "one seed: no interval")
-    t = float(stats.t.ppf((1 + level) / 2, n - 1))
-    half = t * float(sample.std(ddof=1)) * math.sqrt(1 / n + extra_variance)
+    spread = float(sample.std(ddof=1))
+    # Rounding leaves a spread near 1e-17 where all values are the same number.
+    if spread <= 1e-12 * max(1.0, abs(mean)):
+        return Estimate(mean, None, None, f"all {n} values are equal: no spread to judge by")
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * spread * math.sqrt(1 / n + extra_variance)
     how = f"Student t {level:.0%} over {n} seeds"
     return Estimate(mean, mean - half, mean + half, f"{how}, Nadeau-Bengio" if extra_variance else how)
 

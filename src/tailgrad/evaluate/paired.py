@@ -101,13 +101,10 @@ def paired_difference(
     estimate, n = student_t(found.tolist(), level, rho), len(found)
     if n == 1:
         return PairedDifference(estimate.value, None, None, None, 1, estimate.how, ONE_SEED)
-    spread = float(found.std(ddof=1))
-    # Rounding leaves a spread near 1e-17 where all differences are the same number.
-    if spread <= 1e-12 * max(1.0, abs(estimate.value)):
+    if estimate.low is None:
         p = 1.0 if abs(estimate.value) <= 1e-12 else None
-        how = f"all {n} differences are equal: no spread to judge by"
-        return PairedDifference(estimate.value, None, None, p, n, how, "cannot be told")
-    t = estimate.value / (spread * (1 / n + rho) ** 0.5)
+        return PairedDifference(estimate.value, None, None, p, n, estimate.how, "cannot be told")
+    t = estimate.value / (float(found.std(ddof=1)) * (1 / n + rho) ** 0.5)
     p = float(2 * stats.t.sf(abs(t), n - 1))
     verdict = "cannot be told" if p >= 1 - level else "better" if t > 0 else "worse"
     return PairedDifference(estimate.value, estimate.low, estimate.high, p, n, estimate.how, verdict)

@@ -170,7 +170,7 @@ class _Runs:
 def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
     if isinstance(methods, str):
         raise InputError(f"methods must be a list of names, got the text {methods!r}; write [{methods!r}]")
-    pairs = methods.items() if isinstance(methods, Mapping) else [(Path(name).stem, name) for name in methods]
+    pairs = methods.items() if isinstance(methods, Mapping) else [(Path(str(m)).stem, m) for m in methods]
     found: dict[str, Mapping[str, Any]] = {}
     for name, method in pairs:
         if name in found:

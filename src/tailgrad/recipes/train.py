@@ -206,8 +206,9 @@ def run_config(
     job, seconds = _job(config, folder, ready, say)
     _announce(job, seconds)
     result = finish(job, _fit(job))
-    report = write_report(folder.path)
-    say(f"{config.method}: test macro-F1 {result['test']['macro_f1']['value']:.3f}, report {report}")
+    if prepared is None:  # in a study the report of the whole replaces those of its runs
+        write_report(folder.path)
+    say(f"{config.method}, seed {config.seed}: test macro-F1 {result['test']['macro_f1']['value']:.3f}")
     return Run(folder.path, result)
 
 

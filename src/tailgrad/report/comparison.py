@@ -42,8 +42,10 @@ def comparison_cards(comparison: Fields) -> tuple[Card, ...]:
 
 
 def _mean_card(row: Fields, metric: str) -> Card:
-    ends = interval(row["low"], row["high"])
-    note = "one seed: no interval" if row["low"] is None else f"95 % over {row['n']} seeds: {ends}"
+    ends = _share_interval(row)
+    note = f"95 % over {row['n']} seeds: {ends}"
+    if row["low"] is None:
+        note = "one seed: no interval" if row["n"] == 1 else "all seeds equal: no interval"
     return Card(f"{metric_name(metric)}, {row['method']}", number(row["mean"]), note)
 
 
@@ -79,6 +81,12 @@ def comparison_blocks(comparison: Fields, seeds: int) -> tuple[Block, ...]:
     )
 
 
+def _share_interval(row: Fields) -> str:
+    """Cut to [0, 1], which a Student t interval knows nothing of."""
+    low, high = row["low"], row["high"]
+    return interval(None if low is None else max(0.0, low), None if high is None else min(1.0, high))
+
+
 def _metric(comparison: Fields) -> str:
     return str(comparison.get("metric", "macro_f1"))
 
@@ -110,7 +118,7 @@ def _method_table(comparison: Fields, metric: str) -> Table:
         (
             str(row["method"]),
             number(row["mean"]),
-            interval(row["low"], row["high"]),
+            _share_interval(row),
             "  ".join(number(value) for value in row["per_seed"]),
             *_difference(paired.get(row["method"])),
         )

@@ -153,7 +153,20 @@ def _layers(results: Measured) -> tuple[Block, ...]:
         )
         for label, found in results.items()
     ]
-    return (layers(series),) if any(one.conflict for one in series) else ()
+    if not any(one.conflict for one in series):
+        return ()
+    return (layers(series), Folded("Conflict by layer: table", (_layer_table(series),)))
+
+
+def _layer_table(series: Sequence[LayerSeries]) -> Table:
+    names = dict.fromkeys(name for one in series for name in one.conflict)
+    header = ("layer", *(f"{one.label}, {word}" for one in series for word in ("conflict", "excess")))
+    nan = float("nan")
+    rows = tuple(
+        (name, *(signed(v.get(name, nan)) for one in series for v in (one.conflict, one.excess)))
+        for name in names
+    )
+    return Table("Mean over pairs of classes by layer; conflict minus excess is the null", header, rows)
 
 
 def _layer_mean(found: Sequence[Interference], quantity: str, layer: str) -> float:

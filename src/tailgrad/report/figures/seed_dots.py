@@ -69,5 +69,5 @@ def _parts(row: dict[str, Any], place: int) -> list[dict[str, Any]]:
 
 
 def _words(row: dict[str, Any]) -> str:
-    ends = "" if row["low"] is None else f" ({interval(row['low'], row['high'])})"
+    ends = "" if row["low"] is None else f" ({interval(max(0.0, row['low']), min(1.0, row['high']))})"
     return f"{row['method']}: {number(row['mean'])}{ends}."

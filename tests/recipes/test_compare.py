@@ -1,0 +1,201 @@
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from scipy import stats
+
+from tailgrad.checks import InputError
+from tailgrad.engine import Interrupted
+from tailgrad.recipes import compare, table
+from tailgrad.recipes.compose import merge
+from tailgrad.recipes.conclude import conclude, mcnemar
+from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.table import table_rows
+
+METHODS = ["baseline", "csba"]
+
+
+@pytest.fixture(scope="module")
+def study(photos: Path, fast: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    out = tmp_path_factory.mktemp("studies") / "one"
+    return compare(photos, METHODS, seeds=2, regime="quick", overrides=fast, out=out)
+
+
+def _result(value: float, *, worst: float = 0.1, images: int = 30, train: int = 70) -> dict[str, Any]:
+    figures = {name: {"value": value} for name in ("macro_f1", "balanced_accuracy", "accuracy")}
+    rows = [{"f1": {"value": worst}, "support": 3}, {"f1": {"value": value}, "support": 3}]
+    return {"test": {**figures, "classes": rows, "images": images}, "train_images": train}
+
+
+def test_a_study_leaves_every_file_of_the_contract(study: Any) -> None:
+    names = {p.name for p in study.folder.iterdir()}
+    assert names == {"study.yaml", "speed.json", "comparison.json", "results.parquet", "report.html", "runs"}
+    runs = {p.name for p in (study.folder / "runs").iterdir()}
+    assert runs == {f"photos.quick.{m}.split{s}.seed{s}" for m in METHODS for s in (0, 1)}
+    content = yaml.safe_load((study.folder / "study.yaml").read_text())
+    assert content["differences"] == ["head.name"]
+    assert content["own_test"] is False
+
+
+def test_methods_share_splits_and_seeds_draw_their_own(study: Any) -> None:
+    def hash_of(method: str, seed: int) -> str:
+        path = study.folder / "runs" / f"photos.quick.{method}.split{seed}.seed{seed}" / "split.json"
+        return str(json.loads(path.read_text())["sha256"])
+
+    for seed in (0, 1):
+        assert hash_of("baseline", seed) == hash_of("csba", seed)
+    assert hash_of("baseline", 0) != hash_of("baseline", 1)
+
+
+def test_rows_follow_from_the_runs(study: Any) -> None:
+    stored = pq.read_table(study.folder / "results.parquet").to_pylist()
+    assert len(stored) == 4
+    for row in study.comparison["rows"]:
+        values = [r[row["metric"]] for r in stored if r["method"] == row["method"]]
+        assert row["per_seed"] == values
+        assert row["mean"] == pytest.approx(np.mean(values))
+    for row in stored:
+        name = f"photos.quick.{row['method']}.split{row['split_seed']}.seed{row['seed']}"
+        result = RunFolder(study.folder / "runs" / name).result()
+        assert row["macro_f1"] == result["test"]["macro_f1"]["value"]
+        assert row["worst_f1"] == min(c["f1"]["value"] for c in result["test"]["classes"])
+
+
+def test_differences_are_paired_by_seed_with_the_corrected_variance() -> None:
+    a, b = [0.50, 0.56, 0.61, 0.58], [0.55, 0.62, 0.63, 0.66]
+    results = {"a": [_result(v) for v in a], "b": [_result(v) for v in b]}
+    for own_test, extra in ((True, 0.0), (False, 30 / 70)):
+        found = conclude(results, own_test=own_test)
+        row = next(r for r in found["paired"] if r["metric"] == "macro_f1")
+        difference = np.subtract(b, a)
+        half = stats.t.ppf(0.975, 3) * difference.std(ddof=1) * np.sqrt(1 / 4 + extra)
+        assert row["mean"] == pytest.approx(difference.mean())
+        assert (row["low"], row["high"]) == pytest.approx(
+            (difference.mean() - half, difference.mean() + half)
+        )
+    assert found["paired"][0]["against"] == "a"
+
+
+def test_holm_takes_a_verdict_back() -> None:
+    better = [0.51, 0.52, 0.54, 0.55]
+    reference = [0.50, 0.505, 0.515, 0.512]
+    alone = conclude({"a": [_result(v) for v in reference], "b": [_result(v) for v in better]}, own_test=True)
+    row = alone["paired"][0]
+    assert (row["verdict"], row["p"] < 0.05) == ("better", True)
+    crowd = {
+        f"c{i}": [_result(v + 0.001 * i * (-1) ** j) for j, v in enumerate(reference)] for i in range(1, 9)
+    }
+    many = {
+        "a": alone["rows"] and [_result(v) for v in reference],
+        "b": [_result(v) for v in better],
+        **crowd,
+    }
+    found = next(r for r in conclude(many, own_test=True)["paired"] if r["method"] == "b")
+    assert found["p"] == pytest.approx(row["p"])
+    assert found["p_holm"] > found["p"]
+    assert found["verdict"] == ("better" if found["p_holm"] < 0.05 else "cannot be told")
+
+
+def test_the_sentence_says_what_the_numbers_say() -> None:
+    def sentence(runs: dict[str, list[float]]) -> str:
+        results = {name: [_result(v) for v in values] for name, values in runs.items()}
+        return str(conclude(results, own_test=True)["conclusion"])
+
+    low, high = [0.50, 0.51, 0.52], [0.60, 0.62, 0.61]
+    assert sentence({"a": low, "b": high}).startswith("Over 3 seeds, b has a higher macro-F1 than a by +0.1")
+    assert "a has a lower macro-F1 than b by -0.1" in sentence({"b": high, "a": low})
+    assert "cannot be told" in sentence({"a": [0.3, 0.7, 0.5], "b": [0.6, 0.4, 0.55]})
+    assert "nothing can be concluded" in sentence({"a": [0.5], "b": [0.6]})
+
+
+def test_mcnemar_reads_the_stored_predictions(study: Any) -> None:
+    folders = {m: RunFolder(study.folder / "runs" / f"photos.quick.{m}.split0.seed0") for m in METHODS}
+    row = mcnemar(folders)[0]
+    right = {}
+    for name, folder in folders.items():
+        rows = pq.read_table(folder.path / "predictions.parquet").to_pylist()
+        right[name] = np.array([r["target"] == r["predicted"] for r in rows if r["part"] == "test"])
+    only = int((right["csba"] & ~right["baseline"]).sum()), int((~right["csba"] & right["baseline"]).sum())
+    assert row["images"] == {"only_csba": only[0], "only_baseline": only[1]}
+    assert row["p"] == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue if sum(only) else 1.0)
+
+
+def test_a_finished_study_is_not_trained_again_and_can_grow(
+    study: Any, photos: Path, fast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="study folder must be new"):
+        compare(photos, METHODS, seeds=2, regime="quick", overrides=fast, out=study.folder)
+    before = {p: p.stat().st_mtime_ns for p in study.folder.rglob("weights.safetensors")}
+    again = compare(photos, METHODS, seeds=2, regime="quick", overrides=fast, out=study.folder, resume=True)
+    assert again.comparison["rows"] == study.comparison["rows"]
+    assert before == {p: p.stat().st_mtime_ns for p in study.folder.rglob("weights.safetensors")}
+    slower = merge(fast, {"optim": {"lr": 0.01}})
+    with pytest.raises(InputError, match="optim.lr must stay as the run"):
+        compare(photos, METHODS, seeds=2, regime="quick", overrides=slower, out=study.folder, resume=True)
+
+
+def test_time_used_up_stops_a_study_without_a_verdict(
+    photos: Path, fast: dict[str, Any], tmp_path: Path
+) -> None:
+    short = merge(fast, {"train": {"max_minutes": 1e-6}})
+    with pytest.raises(Interrupted, match="time was used up"):
+        compare(photos, METHODS, seeds=1, regime="quick", overrides=short, out=tmp_path / "s")
+    assert not (tmp_path / "s" / "comparison.json").exists()
+    done = compare(photos, METHODS, seeds=1, regime="quick", overrides=fast, out=tmp_path / "s", resume=True)
+    assert "nothing can be concluded" in done.conclusion
+
+
+def test_methods_may_be_objects_and_overlays(photos: Path, fast: dict[str, Any], tmp_path: Path) -> None:
+    from tailgrad.losses import FocalLoss
+
+    mine = {"focal, mine": FocalLoss, "two": {"head": {"name": "csba", "options": {"branches": 2}}}}
+    found = compare(photos, mine, seeds=1, regime="quick", overrides=fast, out=tmp_path / "s")
+    assert [row["method"] for row in found.comparison["rows"][:2]] == ["focal, mine", "two"]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ({"methods": []}, "at least one name"),
+        ({"methods": "baseline"}, "must be a list of names"),
+        ({"methods": ["csba", "csba"]}, "'csba' twice"),
+        ({"methods": ["baseline", "cbsa"]}, "did you mean 'csba'"),
+        ({"seeds": 0}, "seeds must be in"),
+        ({"overrides": {"loss": {"name": "focal"}}}, "keys of the regime only, got 'loss'"),
+        ({"regime": "quik"}, "did you mean 'quick'"),
+        ({"methods": [3]}, "method must be a name"),
+    ],
+)
+def test_bad_input(photos: Path, tmp_path: Path, call: dict[str, Any], words: str) -> None:
+    arguments = {"methods": METHODS, "seeds": 1, "regime": "quick"} | call
+    with pytest.raises(InputError, match=words):
+        compare(photos, arguments.pop("methods"), out=tmp_path / "s", **arguments)
+    assert not (tmp_path / "s").exists()
+
+
+def test_tables_in_three_formats_hold_the_same_cells(study: Any) -> None:
+    rows = table_rows(study.comparison, "macro_f1")
+    text = table(study.folder, "csv")
+    assert [list(row) for row in csv.reader(io.StringIO(text))] == rows
+    markdown = table(study.folder, "md").splitlines()
+    assert [cell.strip() for cell in markdown[2].strip("|").split("|")] == rows[1]
+    latex = table(study.folder, "latex", "worst_f1")
+    assert latex.startswith(r"\begin{tabular}{lrrrrrrrrl}")
+    assert "worst f1" in latex
+    with pytest.raises(InputError, match="metric must be a known name, got 'f1'"):
+        table(study.folder, "md", "f1")
+
+
+def test_special_characters_do_not_break_a_table() -> None:
+    row = {"method": "a|b_c&%", "metric": "accuracy", "n": 1, "mean": 0.5, "low": None, "high": None}
+    from tailgrad.recipes.table import _latex, _markdown
+
+    rows = table_rows({"rows": [row], "paired": []}, "accuracy")
+    assert r"a\|b_c&%" in _markdown(rows)
+    assert r"a|b\_c\&\%" in _latex(rows)
