@@ -13,7 +13,26 @@ from tailgrad.data.source import Source
 from tailgrad.types import Batch
 
 
-class ResidentLoader:
+class _Loader:
+    """What both loaders share: the classes and positions of their examples, and the order of an epoch."""
+
+    def __init__(self, target: Tensor, index: Tensor, batch_size: int, seed: int | None) -> None:
+        self.target, self.index = target, index
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return -(-len(self.target) // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of ``epoch``."""
+        self.epoch = epoch
+
+    def places(self) -> tuple[Tensor, ...]:
+        """Places of each batch's examples, in this epoch's order."""
+        return torch.split(epoch_order(len(self.target), self.seed, self.epoch), self.batch_size)
+
+
+class ResidentLoader(_Loader):
     """Batches cut from images that live in memory (or on the device) as uint8.
 
     Args:
@@ -33,23 +52,15 @@ class ResidentLoader:
     def __init__(
         self, images: Tensor, target: Tensor, index: Tensor, *, batch_size: int, seed: int | None = None
     ) -> None:
-        self.images, self.target, self.index = images, target, index
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
-
-    def __len__(self) -> int:
-        return -(-len(self.target) // self.batch_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the order of ``epoch``."""
-        self.epoch = epoch
+        super().__init__(target, index, batch_size, seed)
+        self.images = images
 
     def __iter__(self) -> Iterator[Batch]:
-        order = epoch_order(len(self.target), self.seed, self.epoch)
-        for places in torch.split(order, self.batch_size):
+        for places in self.places():
             yield Batch(self.images[places], self.target[places], self.index[places])
 
 
-class StreamingLoader:
+class StreamingLoader(_Loader):
     """The same batches in the same order, decoded by worker processes when they are needed.
 
     Args:
@@ -80,21 +91,11 @@ class StreamingLoader:
         seed: int | None = None,
         workers: int = 0,
     ) -> None:
-        self.index = torch.as_tensor(index)
-        self.target = torch.as_tensor(source.labels[index])
-        self._images = _Decoded(source, index, size, mode)
-        self.batch_size, self.seed, self.workers, self.epoch = batch_size, seed, workers, 0
-
-    def __len__(self) -> int:
-        return -(-len(self.target) // self.batch_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the order of ``epoch``."""
-        self.epoch = epoch
+        super().__init__(torch.as_tensor(source.labels[index]), torch.as_tensor(index), batch_size, seed)
+        self._images, self.workers = _Decoded(source, index, size, mode), workers
 
     def __iter__(self) -> Iterator[Batch]:
-        order = epoch_order(len(self.target), self.seed, self.epoch)
-        places = [part.tolist() for part in torch.split(order, self.batch_size)]
+        places = [part.tolist() for part in self.places()]
         batches = DataLoader(
             self._images, batch_sampler=places, num_workers=self.workers, generator=torch.Generator()
         )

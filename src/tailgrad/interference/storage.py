@@ -2,18 +2,17 @@
 
 import json
 import math
-import os
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tailgrad.checks import InputError
+from tailgrad.files import write_text, write_with
 from tailgrad.interference.branches import Branches
 from tailgrad.interference.gates import Gates, Overlap
 from tailgrad.interference.geometry import Geometry
@@ -58,16 +57,13 @@ def save(result: object, path: str | Path, summary: str) -> None:
     arrays: _Arrays = {}
     tree = {"format": _FORMAT, "summary": summary, "result": _packed(result, arrays)}
     npz, text = _paths(path)
-    try:
-        npz.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(npz) as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        with _replacing(text) as file:
-            file.write(json.dumps(tree, indent=1, ensure_ascii=False).encode())
-    except OSError as error:
-        raise InputError(
-            f"path must be writable, got {str(path)!r} ({error}); choose another folder"
-        ) from error
+    write_with(npz, lambda partial: _save_arrays(partial, arrays))
+    write_text(text, json.dumps(tree, indent=1, ensure_ascii=False))
+
+
+def _save_arrays(path: Path, arrays: _Arrays) -> None:
+    with path.open("wb") as file:  # given a path, NumPy would add an ending of its own
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def load(kind: Callable[..., Any], path: str | Path) -> Any:
@@ -129,15 +125,3 @@ def _paths(path: str | Path) -> tuple[Path, Path]:
     path = Path(path)
     stem = path.name.removesuffix(".npz").removesuffix(".json")
     return path.with_name(f"{stem}.npz"), path.with_name(f"{stem}.json")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its place only once it is complete."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
