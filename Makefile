@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test check lint types docs bench slow clean
+.PHONY: demo test check lint types docs picture bench slow clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"tailgrad needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.12 or the like")'
@@ -39,6 +39,11 @@ types: $(DEV)
 
 docs: $(DEV)  ## the documentation site, strict, in site/
 	$(BIN)/mkdocs build --quiet --strict
+
+picture: demo  ## the picture of the README, from the demo's report (needs Chromium)
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --force-device-scale-factor=1 \
+	  --virtual-time-budget=20000 --window-size=1180,1900 \
+	  --screenshot=docs/images/report-digits.png demo/study/report.html
 
 bench: $(DEV)  ## speed ratios; writes results/
 	$(BIN)/python benchmarks/training.py

@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Real
 
 
 class InputError(ValueError):
@@ -63,6 +64,9 @@ def in_range(
         >>> in_range("dropout", 0.5, 0, 1)
         0.5
     """
+    number: object = value
+    if not isinstance(number, Real):
+        raise InputError(f"{argument} must be a number, got {value!r}; give one")
     inside = low < value < high if exclusive else low <= value <= high
     if not (inside and math.isfinite(value)):
         interval = f"({low}, {high})" if exclusive else f"[{low}, {high}]"

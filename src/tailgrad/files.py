@@ -52,7 +52,8 @@ def write_text(path: Path, text: str) -> Path:
         >>> write_text(Path(tempfile.mkdtemp()) / "a.txt", "whole").read_text()
         'whole'
     """
-    return write_with(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    # File names that are not UTF-8 reach Python as lone surrogates, which become escapes here.
+    return write_with(path, lambda partial: partial.write_text(text, "utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -29,7 +29,25 @@ def test_streaming_gives_the_batches_of_residence(seed: int | None, workers: int
             assert torch.equal(a.inputs, b.inputs)
             assert torch.equal(a.target, b.target)
             assert torch.equal(a.index, b.index)
-    assert len(resident) == len(streaming) == 3
+    assert len(resident) == len(streaming) == (3 if seed is None else 2)
+
+
+@given(st.integers(1, 40), st.integers(1, 12))
+def test_one_example_left_over_joins_the_batch_before_in_training(n: int, batch_size: int) -> None:
+    images = torch.zeros(n, 3, 2, 2, dtype=torch.uint8)
+    sizes = {}
+    for seed in (None, 0):
+        loader = ResidentLoader(
+            images, torch.zeros(n).long(), torch.arange(n), batch_size=batch_size, seed=seed
+        )
+        batches = list(loader)
+        sizes[seed] = [len(batch) for batch in batches]
+        assert len(loader) == len(batches)
+        assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(n))
+    assert max(sizes[None]) <= batch_size
+    if n > 1 and batch_size > 1:
+        assert min(sizes[0]) > 1
+        assert max(sizes[0]) <= batch_size + 1
 
 
 @given(st.integers(1, 200), st.integers(0, 2**31 - 1), st.integers(1, 300))

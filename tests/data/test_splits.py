@@ -180,7 +180,7 @@ def test_copies_of_given_test_images_are_reported_and_left():
     split = make_split(made(LABELS, GIVEN), groups=group)
     assert split.leakage == ((3, 25), (7, 25), (10, 26), (10, 28))
     assert split.test.tolist() == list(range(24, 30))
-    assert split.groups_kept == 2
+    assert split.groups_kept == 1  # the other group is tied to the given test part
     part = part_of(split, 30)
     assert part[12] == part[14]
     assert part[3] == part[7]
@@ -261,3 +261,30 @@ def test_three_images_are_enough_for_three_parts():
 def test_splits_compare_by_identity():
     index = np.arange(2)
     assert Split(index, index, index, seed=0) != Split(index, index, index, seed=0)
+
+
+@given(st.integers(0, 1000), st.sampled_from(["train val", "train test", "train val test"]))
+def test_no_carved_part_takes_a_copy_of_a_given_one(seed: int, brought: str) -> None:
+    random = np.random.default_rng(seed)
+    n, parts = 80, brought.split()
+    labels = np.arange(n) % 2
+    others = len(parts) - 1
+    brings = tuple(parts[i] for i in random.choice(len(parts), n, p=[0.6] + [0.4 / others] * others))
+    groups = np.arange(n)
+    for i, j in random.choice(n, (12, 2)):
+        groups[groups == groups[j]] = groups[i]
+    source = made(labels, brings)
+    split = make_split(source, seed=seed, groups=groups)
+    place = {int(i): part for part in ("train", "val", "test") for i in getattr(split, part)}
+    pairs = {
+        (i, j)
+        for i in range(n)
+        for j in range(n)
+        if i != j and groups[i] == groups[j] and place[i] != place[j]
+    }
+    for i, j in pairs:
+        assert {brings[i], brings[j]} & {"val", "test"}, "two carved parts share a group"
+        carved = [k for k in (i, j) if brings[k] == "train"]
+        assert all(place[k] == "train" for k in carved)
+    assert {frozenset(pair) for pair in pairs} == {frozenset(pair) for pair in split.leakage}
+    assert len(split.leakage) == len(pairs) / 2

@@ -127,7 +127,7 @@ def test_a_place_that_cannot_be_written_is_named_and_left_clean(
     with pytest.raises(InputError, match="cannot write .*x.npz"):
         measured.save(tmp_path / "file" / "x")
     (tmp_path / "y.npz").mkdir()
-    with pytest.raises(InputError, match="cannot write .*x.npz"):
+    with pytest.raises(InputError, match="cannot write .*y.npz"):
         measured.save(tmp_path / "y")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "y.npz"]
 

@@ -1,5 +1,7 @@
 """The Typer application, and what happens to errors."""
 
+import io
+import re
 import sys
 from typing import Annotated
 
@@ -13,10 +15,12 @@ from tailgrad.cli.methods import methods
 from tailgrad.cli.output import err
 from tailgrad.cli.predict import predict
 from tailgrad.cli.report import report
+from tailgrad.cli.resume import resume_command
 from tailgrad.cli.table import table
 from tailgrad.cli.train import train
 
 COMMANDS = (audit, train, diagnose, compare, table, report, predict, methods)
+RESUMABLE = ("train", "compare")
 
 app = typer.Typer(
     help="See which classes fight over your network's gradients, give the rare ones a fair share, and prove "
@@ -59,33 +63,40 @@ def main() -> None:
         0.1.0.dev0
         0
     """
+    _print_anything()
     try:
-        app()
-    except InputError as error:
-        _stop(f"error: {error}", 2)
-    except KeyboardInterrupt:
-        _stop("interrupted", 130)
+        app(prog_name="tailgrad")
+    except (InputError, OSError) as error:  # OSError: a path too long, a disk that fails
+        _stop(_one_line(error), 2)
+    except SystemExit as stop:
+        if stop.code == 130:  # Typer's word for Ctrl-C
+            _stop(f"interrupted{_how_to_resume()}", 130)
+        raise
     except Exception as error:
         from tailgrad.engine import Diverged, Interrupted
 
         if isinstance(error, Interrupted):
-            _stop(f"{error}\nresume with: {resume_command(sys.argv)}", 130)
+            _stop(f"{error}{_how_to_resume()}", 130)
         if isinstance(error, Diverged):
-            _stop(f"error: {error}", 1)
+            _stop(_one_line(error), 1)
         raise
 
 
-def resume_command(argv: list[str]) -> str:
-    """The command that goes on with an interrupted one.
+def _print_anything() -> None:
+    """Let names that a terminal's encoding lacks come out as escapes and not as an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
-    Example:
-        >>> resume_command(["/usr/bin/tailgrad", "train", "my photos"])
-        "tailgrad train 'my photos' --resume"
-    """
-    import shlex
 
-    words = ["tailgrad", *argv[1:]]
-    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+def _one_line(error: Exception) -> str:
+    return "error: " + re.sub(r"\s*\n\s*", " ", str(error))
+
+
+def _how_to_resume() -> str:
+    if not set(RESUMABLE) & set(sys.argv[1:2]):
+        return ""
+    return f"\nresume with: {resume_command(sys.argv)}"
 
 
 def _stop(message: str, status: int) -> None:

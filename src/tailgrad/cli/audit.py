@@ -1,11 +1,11 @@
 """tailgrad audit."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tailgrad.cli.options import JsonOption, SetOption, SourceArgument, overrides_of
-from tailgrad.cli.output import show_json, show_text
+from tailgrad.cli.output import err, show_json, show_text
 
 
 def audit(
@@ -18,15 +18,35 @@ def audit(
 ) -> None:
     """Look at a data set before training: counts, sizes, unreadable files, duplicates, leakage.
 
-    Example: tailgrad audit photos/
+    Nothing is changed and nothing is written. The end says in plain words what to
+    do about what was found, and which command to run next.
+
+    Examples:
+        tailgrad audit photos/
+        tailgrad audit photos/ --no-near --json
     """
-    from tailgrad.data import audit as run
     from tailgrad.recipes.compose import compose
     from tailgrad.recipes.prepare import open_config
 
     config = compose(source, "quick", "baseline", overrides_of(assignments))
-    found = run(open_config(config), near=near, command_source=source)
+    found = _watched(open_config(config), near, source)
     if as_json:
         show_json(found.to_dict())
     else:
         show_text(str(found))
+
+
+def _watched(opened: Any, near: bool, source: str) -> Any:
+    from rich.progress import Progress
+
+    from tailgrad.data import audit as run
+
+    console = err()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task("looking at every image")
+        return run(
+            opened,
+            near=near,
+            command_source=source,
+            progress=lambda done, total: bars.update(task, completed=done, total=total),
+        )

@@ -1,5 +1,6 @@
 """tailgrad compare."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from tailgrad.cli.options import (
     SourceArgument,
     overrides_of,
 )
-from tailgrad.cli.output import err, interval, show_json, show_table, show_text
+from tailgrad.cli.output import err, interval, show_json, show_raw, show_table, show_text
 
 
 def compare(
@@ -23,35 +24,48 @@ def compare(
     methods: Annotated[
         str,
         typer.Option(
-            "--methods", help="Names or YAML files, separated by commas; the first is the reference."
+            "--methods",
+            metavar="NAMES",
+            help="Names or YAML files, separated by commas; the others are compared with the first.",
         ),
     ] = "baseline,csba",
-    seeds: Annotated[int, typer.Option("--seeds", help="Number of seeds; below 3 little can be told.")] = 3,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", help="Number of seeds; below 3 little can be told.")
+    ] = 3,
     regime: RegimeOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
     focus: FocusOption = None,
     max_minutes: MinutesOption = None,
     own_regime: Annotated[
-        bool, typer.Option("--own-regime", help="Let a method set keys of the regime.")
+        bool, typer.Option("--own-regime", help="Let a method set keys of the regime too.")
     ] = False,
     assignments: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train several methods under one regime over seeds and say whether they differ by more than chance.
 
-    Example: tailgrad compare photos/ --methods baseline,csba --seeds 3
+    All methods see the same splits, the same order of images and the same
+    schedule. Writes a study folder with every run, the figures and report.html,
+    and says before the first epoch how long it will take. With one seed nothing
+    can be concluded.
+
+    Examples:
+        tailgrad compare photos/ --methods baseline,csba --seeds 3
+        tailgrad compare photos/ --focus Broken --max-minutes 60
+        tailgrad compare digits-lt --methods baseline,focal,csba --resume
     """
     from tailgrad.recipes import compare as run
-    from tailgrad.recipes.compose import overlay
 
-    names = [name.strip() for name in methods.split(",") if name.strip()]
-    chosen: Any = names
-    if own_regime:
-        chosen = {name: {**overlay("methods", name), "own_regime": True} for name in names}
-    above = overrides_of(assignments, focus, max_minutes)
     study = run(
-        source, chosen, seeds=seeds, regime=regime, overrides=above, out=out, resume=resume, console=err()
+        source,
+        _methods(methods, own_regime),
+        seeds=seeds,
+        regime=regime,
+        overrides=overrides_of(assignments, focus, max_minutes),
+        out=out,
+        resume=resume,
+        console=err(),
     )
     if as_json:
         show_json({"folder": str(study.folder), **study.comparison})
@@ -59,25 +73,35 @@ def compare(
         _show(study)
 
 
+def _methods(text: str, own_regime: bool) -> Any:
+    from tailgrad.recipes.compose import overlay
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not own_regime:
+        return names
+    return {Path(name).stem: {**overlay("methods", name), "own_regime": True} for name in names}
+
+
 def _show(study: Any) -> None:
+    from tailgrad.recipes.table import metric_title
+
     metric = study.comparison["metric"]
     paired = {row["method"]: row for row in study.comparison["paired"] if row["metric"] == metric}
-    rows = []
-    for row in study.comparison["rows"]:
-        if row["metric"] == metric:
-            difference = paired.get(row["method"], {"mean": None, "p_holm": None, "verdict": "reference"})
-            p = difference["p_holm"]
-            rows.append(
-                [
-                    row["method"],
-                    str(row["n"]),
-                    interval(row),
-                    interval(difference, "+.3f"),
-                    "" if p is None else f"{p:.3f}",
-                    difference["verdict"],
-                ]
-            )
-    header = ["method", "seeds", metric.replace("_", " "), "difference", "p", "verdict"]
-    show_table("Means over seeds and paired differences, 95 % intervals, p after Holm", header, rows)
-    show_text(study.conclusion)
-    show_text(f"report: {study.report}")
+    rows = [row for row in study.comparison["rows"] if row["metric"] == metric]
+    n, first = rows[0]["n"], rows[0]["method"]
+    show_table(
+        f"Means over {n} seed{'s'[: n - 1]}, differences to {first}, 95 % intervals, p after Holm",
+        ["method", metric_title(metric), "difference", "p", "verdict"],
+        [_cells(row, paired.get(row["method"])) for row in rows],
+    )
+    show_text(f"\n{study.conclusion}")
+    show_raw(f"report: {study.report}")
+
+
+def _cells(row: dict[str, Any], difference: dict[str, Any] | None) -> list[str]:
+    own = [row["method"], interval(row)]
+    if difference is None:
+        return [*own, "", "", "reference"]
+    p = difference["p_holm"]
+    verdict = "one seed only" if row["n"] == 1 else difference["verdict"]
+    return [*own, interval(difference, "+.3f"), "" if p is None else f"{p:.3f}", verdict]

@@ -9,27 +9,45 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="Folder of class folders, CSV of path,label, parquet file or folder, cifar10-lt, cifar100-lt or "
-        "digits-lt (built in).",
+        help="Folder with one folder of images a class, CSV with columns path and label, parquet file or "
+        "folder, cifar10-lt, cifar100-lt, or digits-lt (built in, works offline).",
     ),
 ]
 RegimeOption = Annotated[
-    str | None, typer.Option("--regime", help="Regime: a name or YAML file. Default: the source's own.")
+    str | None,
+    typer.Option(
+        "--regime",
+        metavar="NAME",
+        help="What stays fixed: backbone, schedule, batch, augmentation. A name or YAML file; the source "
+        "has a default.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set one key, e.g. --set optim.lr=0.001. Repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set one configuration key, as in optim.lr=0.001. Repeatable."
+    ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder to write. Default: named by the content.")
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="Folder to write. The default name says what is in it."),
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with what the folder holds; the result is the same.")
+]
 FocusOption = Annotated[
     str | None,
-    typer.Option("--focus", metavar="CLASS", help="Select, tune and judge by this class's F1."),
+    typer.Option(
+        "--focus",
+        metavar="CLASS",
+        help="The class that matters: its F1 selects the epoch, tunes a threshold and is the headline.",
+    ),
 ]
 MinutesOption = Annotated[
-    float | None, typer.Option("--max-minutes", help="Stop, resumable, when this time is used up.")
+    float | None,
+    typer.Option(
+        "--max-minutes", metavar="MINUTES", help="Stop when this time is used up; --resume goes on."
+    ),
 ]
 JsonOption = Annotated[
     bool,

@@ -1,14 +1,23 @@
 """Where a command's words go: results to standard output, everything else to standard error."""
 
 import json
+import os
+import re
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tailgrad.files import finite
+
+_NAME = 60
+"""Characters of a class name before the rest is cut."""
 
 
 def err() -> Console:
@@ -22,46 +31,94 @@ def err() -> Console:
 
 
 def show_json(value: dict[str, Any]) -> None:
-    """Print one JSON object on standard output.
+    r"""Print one JSON object on standard output, in ASCII so that any terminal and any pipe can take it.
 
     Example:
-        >>> show_json({"a": 1.0})
+        >>> show_json({"é": float("nan")})
         {
-          "a": 1.0
+          "\u00e9": null
         }
     """
-    print(json.dumps(finite(value), indent=2, ensure_ascii=False))
+    print(json.dumps(finite(value), indent=2, allow_nan=False))
 
 
 def show_text(text: str) -> None:
-    """Print text on standard output as it is.
+    r"""Print text on standard output, wrapped at words where that is a terminal.
+
+    Characters that could rewrite a terminal become question marks.
 
     Example:
-        >>> show_text("[not markup]")
-        [not markup]
+        >>> show_text("[not markup]\x1b[31m")
+        [not markup]?[31m
+    """
+    for line in text.split("\n"):
+        print(_wrapped(_plain(line)))
+
+
+def show_raw(text: str) -> None:
+    """Print text on standard output as it is: paths, and what is meant for pasting.
+
+    Example:
+        >>> show_raw("report: runs/a/report.html")
+        report: runs/a/report.html
     """
     print(text)
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on standard output, numbers to the right.
+    """Print a table on standard output: numbers to the right and never broken.
 
     Example:
-        >>> show_table("", ["name", "n"], [["a", "1"]])  # doctest: +ELLIPSIS
-        <BLANKLINE>
-        ...
+        >>> show_table("Fruit", ["name", "n"], [["apple", "12"], ["fig", "3"]])
+        Fruit
+        name    n
+        ─────────
+        apple  12
+        fig     3
     """
-    table = Table(title=Text(title), title_justify="left", show_edge=False, pad_edge=False)
+    if title:
+        show_text(title)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for place, name in enumerate(header):
-        numbers = all(_is_number(row[place]) for row in rows) and bool(rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        numbers = bool(rows) and all(_is_number(row[place]) for row in rows)
+        plain = numbers and all("[" not in row[place] for row in rows)
+        table.add_column(name, justify="right" if plain else "left", no_wrap=numbers, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(_plain(cell)) for cell in row))
+    # Rich takes 80 columns where there is no terminal; a file or a pipe gets every row on one line.
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
+    console = Console(width=wide)
+    with console.capture() as lines:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in lines.get().splitlines()))
+
+
+def _wrapped(line: str) -> str:
+    """A line for a terminal; one with a command to copy stays whole."""
+    width = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or len(line) <= width or "tailgrad " in line:
+        return line
+    indent = re.match(r"\s*(\d+\. )?", line)
+    later = " " * (indent.end() if indent else 0)
+    return textwrap.fill(line, width, subsequent_indent=later, break_long_words=False, break_on_hyphens=False)
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _is_number(text: str) -> bool:
-    return not text or text.replace(".", "", 1).lstrip("+-").isdigit()
+    return re.fullmatch(r"[-+.,0-9\[\] ]*", text) is not None
+
+
+def short(name: str) -> str:
+    """A class name, cut where it would drown a table.
+
+    Example:
+        >>> len(short("n" * 300))
+        60
+    """
+    return name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."
 
 
 def interval(fields: Mapping[str, Any], style: str = ".3f") -> str:
@@ -79,3 +136,16 @@ def interval(fields: Mapping[str, Any], style: str = ".3f") -> str:
     if fields.get("low") is None:
         return format(value, style)
     return f"{value:{style}} [{fields['low']:{style}}, {fields['high']:{style}}]"
+
+
+def share(fields: Mapping[str, Any]) -> str:
+    """A share with its interval in few characters.
+
+    Example:
+        >>> share({"value": 0.5, "low": 0.4, "high": 1.0})
+        '0.50 [.40-1.0]'
+    """
+    if fields["value"] is None:
+        return ""
+    low, high = (f"{fields[key]:.2f}".removeprefix("0").replace("1.00", "1.0") for key in ("low", "high"))
+    return f"{fields['value']:.2f} [{low}-{high}]"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tailgrad.cli.options import JsonOption
-from tailgrad.cli.output import show_json, show_text
+from tailgrad.cli.output import show_json, show_raw
 
 
 def report(
@@ -15,7 +15,12 @@ def report(
 ) -> None:
     """Write the HTML report of a run or study again: one file, no network needed.
 
-    Example: tailgrad report studies/photos.folder
+    Reports are written at the end of train and compare; this makes a new one from
+    the files in the folder, without training anything.
+
+    Examples:
+        tailgrad report runs/my-run
+        tailgrad report studies/photos.folder
     """
     from tailgrad.report import write_report
 
@@ -23,4 +28,4 @@ def report(
     if as_json:
         show_json({"report": str(path)})
     else:
-        show_text(f"report: {path}")
+        show_raw(f"report: {path}")

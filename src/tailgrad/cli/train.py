@@ -1,5 +1,6 @@
 """tailgrad train."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -15,15 +16,22 @@ from tailgrad.cli.options import (
     SourceArgument,
     overrides_of,
 )
-from tailgrad.cli.output import err, interval, show_json, show_table, show_text
+from tailgrad.cli.output import err, interval, share, short, show_json, show_raw, show_table, show_text
+from tailgrad.cli.resume import resume_command
 
 
 def train(
     source: SourceArgument,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Regime and method in one: a name or YAML file.")
+        str | None,
+        typer.Option("--recipe", metavar="NAME", help="Regime and method in one: a name or YAML file."),
     ] = None,
-    method: Annotated[str | None, typer.Option("--method", help="Method: a name or YAML file.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method", metavar="NAME", help="Head and loss: a name or YAML file. Default: baseline."
+        ),
+    ] = None,
     regime: RegimeOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
@@ -34,7 +42,16 @@ def train(
 ) -> None:
     """Train a classifier, evaluate it with intervals, measure its interference, write a report.
 
-    Examples: tailgrad train photos/ --recipe quick; tailgrad train photos/ --focus Broken --max-minutes 30
+    The epoch is chosen on validation images carved from the training images; the
+    test images are used once, at the end. Ctrl-C saves, and prints the command
+    that goes on. For the names of recipes, methods and regimes see: tailgrad
+    methods.
+
+    Examples:
+        tailgrad train photos/
+        tailgrad train photos/ --recipe quick --out runs/first
+        tailgrad train photos/ --method csba --focus Broken --max-minutes 30
+        tailgrad train digits-lt --set optim.lr=0.01 --set train.epochs=5
     """
     from tailgrad.recipes import train as run
 
@@ -52,21 +69,20 @@ def _show(run: Any) -> None:
     test, focus = run.result["test"], run.result["focus"]
     rows = [
         [
-            row["name"],
+            short(row["name"]),
             str(row["train_count"]),
             str(row["support"]),
-            *(interval(row[key], ".2f") for key in ("precision", "recall", "f1")),
+            *(share(row[key]) for key in ("precision", "recall", "f1")),
         ]
         for row in test["classes"]
     ]
     show_table("Test set, with 95 % intervals", ["class", "train", "test", "precision", "recall", "F1"], rows)
-    show_text(f"macro-F1 {interval(test['macro_f1'])}   accuracy {interval(test['accuracy'])}")
+    show_text(f"\nmacro-F1 {interval(test['macro_f1'])}   accuracy {interval(test['accuracy'])}")
     if focus:
-        show_text(
-            f"{focus['class']}: F1 {interval(focus['f1'])} at the tuned threshold {focus['threshold']:.3f}"
-        )
+        threshold = f"at the tuned threshold {focus['threshold']:.3f}"
+        show_text(f"{short(focus['class'])}: F1 {interval(focus['f1'])} {threshold}")
     if run.result["status"] == "stopped":
-        show_text(
-            f"stopped by {run.result['stopped_by']} after {run.result['epochs']} epochs; --resume goes on"
-        )
-    show_text(f"report: {run.report}")
+        n = run.result["epochs"]
+        show_text(f"The time was used up after {n} epoch{'s'[: n - 1]}. Go on with:")
+        show_raw(resume_command(sys.argv))
+    show_raw(f"report: {run.report}")

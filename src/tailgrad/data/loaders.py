@@ -21,7 +21,7 @@ class _Loader:
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
 
     def __len__(self) -> int:
-        return -(-len(self.target) // self.batch_size)
+        return len(self._sizes())
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the order of ``epoch``."""
@@ -29,7 +29,15 @@ class _Loader:
 
     def places(self) -> tuple[Tensor, ...]:
         """Places of each batch's examples, in this epoch's order."""
-        return torch.split(epoch_order(len(self.target), self.seed, self.epoch), self.batch_size)
+        return torch.split(epoch_order(len(self.target), self.seed, self.epoch), self._sizes())
+
+    def _sizes(self) -> list[int]:
+        whole, rest = divmod(len(self.target), self.batch_size)
+        sizes = [self.batch_size] * whole + [rest] * (rest > 0)
+        # Batch norm on a 1x1 map cannot train on one example: it joins the batch before.
+        if self.seed is not None and rest == 1 and whole:
+            sizes[-2:] = [self.batch_size + 1]
+        return sizes
 
 
 class ResidentLoader(_Loader):
@@ -39,8 +47,9 @@ class ResidentLoader(_Loader):
         images: uint8 [N, 3, H, W].
         target: classes [N], int64.
         index: positions in the source [N], int64.
-        batch_size: examples a batch, at least 1; the last batch may be smaller.
-        seed: with the epoch, fixes the order; None keeps the given order.
+        batch_size: examples a batch, at least 1; the last batch may be smaller, and where one example is
+            left over in training it joins the batch before.
+        seed: with the epoch, fixes the order, for training; None keeps the given order.
 
     Example:
         >>> loader = ResidentLoader(torch.zeros(5, 3, 4, 4, dtype=torch.uint8), torch.zeros(5).long(),
@@ -125,5 +134,6 @@ def epoch_order(n: int, seed: int | None, epoch: int) -> Tensor:
     """
     if seed is None:
         return torch.arange(n)
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    # An offset of its own: dropout and augmentation are seeded from the same pair elsewhere.
+    generator = torch.Generator().manual_seed((2**40 + seed * 1_000_003 + epoch) % 2**63)
     return torch.randperm(n, generator=generator)

@@ -26,8 +26,8 @@ class Split:
         seed: what the random choices were drawn from.
         groups_kept: duplicate groups of two or more among the items that were distributed.
         method: one line on how the parts came about.
-        leakage: (position outside the test part, position inside) of each pair of duplicates across the
-            border of a test part that the source brought; such pairs are reported and not repaired.
+        leakage: (position outside, position inside) of each pair of duplicates across the border of a part
+            that the source brought, test before validation; such pairs are reported and not repaired.
 
     Example:
         >>> part = np.arange(3)
@@ -56,8 +56,8 @@ class Split:
                 f"indices must come from the training part, got {int(strangers[0])} (and "
                 f"{len(strangers) - 1} more) from outside; choose among split.train"
             )
-        present = set(np.concatenate([chosen, self.val]).tolist())
-        leakage = tuple(pair for pair in self.leakage if pair[0] in present)
+        gone = set(np.setdiff1d(self.train, chosen).tolist())
+        leakage = tuple(pair for pair in self.leakage if pair[0] not in gone)
         return replace(self, train=chosen, leakage=leakage)
 
 
@@ -72,7 +72,8 @@ def make_split(
     """Split a source by class, with every duplicate group on one side.
 
     A test or validation part that the source brings stays as it is; what is missing is carved from the
-    rest, validation always from training data. Each class c with n_c items to distribute aims at
+    rest, validation always from training data. Copies of images in a given part stay in training, where
+    ``leakage`` reports them: no carved part takes them. Each class c with n_c items to distribute aims at
     round(val * n_c) and round(test * n_c) items, at least one each. Groups are placed largest first, each
     drawn at random among the parts that still have room for it, in proportion to that room; without groups
     this is a plain stratified draw. A group with several labels is placed once, as one piece.
@@ -94,7 +95,8 @@ def make_split(
         >>> len(split.train), len(split.val), len(split.test)
         (1101, 196, 500)
     """
-    _check_shares(seed, val, test)
+    in_range("test", test, 0, 1, exclusive=True)
+    _check_shares(seed, val, 0.0 if "test" in source.given else test)
     group = duplicate_groups(source).group if groups is None else np.asarray(groups, dtype=np.int64)
     if group.shape != source.labels.shape:
         raise InputError(
@@ -104,23 +106,24 @@ def make_split(
     given = np.array(source.given, dtype=object)
     brought = tuple(part for part in ("val", "test") if (given == part).any())
     shares = {part: share for part, share in (("val", val), ("test", test)) if part not in brought}
-    pool = np.flatnonzero(~np.isin(given, brought))
     parts = {part: np.flatnonzero(given == part) for part in brought}
-    carved, kept = _carve(source, pool, group, shares, np.random.default_rng(seed))
+    rest, fixed = ~np.isin(given, brought), np.isin(given, brought)
+    tied = rest & np.isin(group, group[fixed])
+    carved, kept = _carve(source, np.flatnonzero(rest & ~tied), group, shares, np.random.default_rng(seed))
+    carved["train"] = np.union1d(carved["train"], np.flatnonzero(tied))
     parts |= carved
     return Split(
         **parts,
         seed=seed,
         groups_kept=kept,
         method=_method(brought, shares),
-        leakage=_leakage(group, parts["test"]) if "test" in brought else (),
+        leakage=_leakages(group, {part: parts[part] for part in ("test", "val") if part in brought}),
     )
 
 
 def _check_shares(seed: int, val: float, test: float) -> None:
     in_range("seed", seed, 0)
     in_range("val", val, 0, 1, exclusive=True)
-    in_range("test", test, 0, 1, exclusive=True)
     if val + test >= 1:
         raise InputError(
             f"val + test must be below 1, got {val} + {test} = {val + test:g}; leave a share for training"
@@ -222,6 +225,16 @@ def _too_few(name: str, count: int, pieces: int, names: Sequence[str]) -> InputE
         f"class {name!r} must have enough distinct images for {', '.join(names)}, got {count} images in "
         f"{pieces} duplicate groups; add images, merge the class into another, or drop it"
     )
+
+
+def _leakages(group: Indices, given: dict[str, Indices]) -> tuple[tuple[int, int], ...]:
+    """Pairs across the border of each given part; a pair between two given parts is listed once."""
+    pairs: list[tuple[int, int]] = []
+    listed = np.zeros(len(group), bool)
+    for inside in given.values():
+        pairs += [pair for pair in _leakage(group, inside) if not listed[pair[0]]]
+        listed[inside] = True
+    return tuple(pairs)
 
 
 def _leakage(group: Indices, test: Indices) -> tuple[tuple[int, int], ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tailgrad.engine.checkpoint import load_last, save_last, save_weights
 from tailgrad.engine.learner import Learner
 from tailgrad.engine.observers import Observer, Row
-from tailgrad.engine.watch import LossWatch
+from tailgrad.engine.watch import Diverged, LossWatch
 from tailgrad.types import Batch
 
 Step = Callable[[Learner, Batch], Tensor]
@@ -206,7 +206,12 @@ def _set_rate(learner: Learner, t: float, one_step: float) -> None:
 
 def _keep(learner: Learner, fitted: Fitted, plan: Plan, row: Row) -> None:
     value = float(row[plan.monitor])
-    if value == value and plan.better(value, fitted.best):
+    if value != value:
+        raise Diverged(
+            f"{plan.monitor} is nan after epoch {fitted.epoch}; lower optim.lr or use "
+            "train.precision=float32 (the last good checkpoint is kept)"
+        )
+    if plan.better(value, fitted.best):
         fitted.best, fitted.best_epoch = value, fitted.epoch
         save_weights(plan.keep / "weights.safetensors", learner.model, plan.meta | {"epoch": fitted.epoch})
 

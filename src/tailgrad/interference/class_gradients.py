@@ -1,5 +1,6 @@
 """Mean gradient of every class, exact, from one class-ordered pass over the data."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -86,6 +87,29 @@ def class_gradients(
         for observer in observers:
             observer(seen)
     return sums.means(names)
+
+
+def check_memory(network: Network, num_classes: int) -> None:
+    """Check that the class gradients, K x P numbers, take at most 60 % of the device's memory.
+
+    Raises:
+        InputError: they would take more.
+
+    Example:
+        >>> check_memory(Network(torch.nn.Linear(2, 2)), 10)
+    """
+    parameters = network.parameters.values()
+    needed = num_classes * sum(p.numel() * p.element_size() for p in parameters)
+    device = next(iter(parameters)).device
+    if device.type == "cuda":
+        there = torch.cuda.mem_get_info(device)[0]
+    else:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > 0.6 * there:
+        raise InputError(
+            f"class gradients must fit into memory, got {num_classes} classes in {needed / 1e9:.1f} GB of "
+            f"{there / 1e9:.1f} GB; measure a smaller network or fewer classes"
+        )
 
 
 class _Sums:

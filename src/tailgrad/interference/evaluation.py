@@ -27,7 +27,13 @@ def evaluating(modules: Sequence[nn.Module], device: torch.device, seed: int = 0
     """
     modes = [(m, m.training) for root in modules for m in root.modules()]
     flags = [(p, p.requires_grad) for root in modules for p in root.parameters()]
-    with _random_states_kept(device, seed), torch.autocast(device.type, enabled=False), torch.enable_grad():
+    cudnn = torch.backends.cudnn
+    # cuDNN would otherwise round the inputs of convolutions to ten bits of mantissa
+    exact = cudnn.flags(
+        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
+    )
+    autocast = torch.autocast(device.type, enabled=False)
+    with exact, _random_states_kept(device, seed), autocast, torch.enable_grad():
         try:
             for root in modules:
                 root.eval()

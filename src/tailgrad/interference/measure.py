@@ -12,7 +12,7 @@ from tailgrad.checks import InputError, in_range
 from tailgrad.interference.batches import batches
 from tailgrad.interference.branches import branch_norms
 from tailgrad.interference.buckets import class_chunks
-from tailgrad.interference.class_gradients import class_gradients
+from tailgrad.interference.class_gradients import check_memory, class_gradients
 from tailgrad.interference.criterion import Criterion, per_example
 from tailgrad.interference.evaluation import evaluating
 from tailgrad.interference.gates import gate_means
@@ -32,7 +32,7 @@ def measure(
     *,
     criterion: Criterion | None = None,
     max_per_class: int | None = None,
-    null_per_class: int = 16,
+    null_per_class: int | None = None,
     class_names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Interference:
@@ -58,7 +58,8 @@ def measure(
             ``predicate(name, parameter) -> bool``.
         criterion: ``criterion(logits [n, K], target [n]) -> [n]``; unweighted cross-entropy by default.
         max_per_class: at most this many examples a class: drawn at random from a data set, else the first.
-        null_per_class: examples of each class in the pooled sample, at least 1. The null costs K backward
+        null_per_class: examples of each class in the pooled sample, at least 1; None takes 16, fewer from 11
+            classes on. The null costs K backward
             passes over that sample: fewer examples are enough where K is large.
         class_names: K names; ``data.classes`` or the class indices by default.
         seed: draws the pooled sample and, with ``max_per_class``, the order of a data set.
@@ -80,7 +81,7 @@ def measure(
         ((3, 3), ['backbone', 'head', 'all'])
     """
     in_range("max_per_class", 1 if max_per_class is None else max_per_class, 1)
-    in_range("null_per_class", null_per_class, 1)
+    in_range("null_per_class", 1 if null_per_class is None else null_per_class, 1)
     network, criterion = Network(model), per_example(criterion)
     modules = [network.model, *([criterion] if isinstance(criterion, nn.Module) else [])]
     with evaluating(modules, network.device, seed):
@@ -89,7 +90,9 @@ def measure(
         groups = find_groups(network, first[0][:2], parameters)
         names = _names(class_names, data, _width(network, first[0][:2]))
         chunks = class_chunks(chain([first], stream), len(names), max_per_class)
-        pool, features = Reservoir(null_per_class, seed), FeatureMeans(len(names))
+        check_memory(network, len(names))
+        pool = Reservoir(null_per_class or _pool_share(len(names)), seed)
+        features = FeatureMeans(len(names))
         with gate_means(network.model, len(names)) as gates:
             observers: list[Observer] = [pool, features, *([gates] if gates else [])]
             gradients = class_gradients(network, chunks, criterion, names, observers)
@@ -116,6 +119,11 @@ def measure(
         gates=gates.result(gradients.counts) if gates else None,
         geometry=features.result(gradients.counts),
     )
+
+
+def _pool_share(num_classes: int) -> int:
+    """Examples a class that keep the null, K backward passes over the pool, near the cost of the rest."""
+    return max(1, min(16, 160 // num_classes))
 
 
 def _width(network: Network, inputs: Tensor) -> int:

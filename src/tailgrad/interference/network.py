@@ -54,7 +54,15 @@ class Network:
         """Logits [n, K] in at least float32, and pooled features [n, D] where the model gives them."""
         inputs = inputs.to(self.device, self._dtype if inputs.is_floating_point() else None)
         outputs = getattr(self.model, "outputs", None)
-        result = outputs(inputs) if callable(outputs) else self.model(inputs)
+        try:
+            result = outputs(inputs) if callable(outputs) else self.model(inputs)
+        except RuntimeError as error:
+            if inputs.dtype is not torch.uint8:
+                raise
+            raise InputError(
+                f"inputs must be what the model takes, got {inputs.dtype} ({error}); convert images to "
+                "floating point and normalise them"
+            ) from error
         logits = getattr(result, "logits", result)
         _check_logits(logits, len(inputs))
         features = getattr(result, "features", None)

@@ -1,6 +1,7 @@
 """Wire model, loss, optimiser and schedule from a configuration."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,11 +13,13 @@ from tailgrad.augment import Normalize
 from tailgrad.checks import InputError
 from tailgrad.engine import Learner, Schedule, Trial, choose_speed
 from tailgrad.models import Classifier, create_model
-from tailgrad.recipes.components import build
+from tailgrad.recipes.components import OWN, build
 from tailgrad.recipes.config import Config, OptimConfig, ScheduleConfig
+from tailgrad.recipes.hub import patient_only_if_reachable
 from tailgrad.types import ClassInfo
 
 Say = Callable[[str], None]
+MakeLoss = Callable[[list[int]], nn.Module]
 
 
 def _silent(_: str) -> None:
@@ -53,13 +56,14 @@ def make_model(config: Config, num_classes: int, say: Say = _silent) -> Classifi
     wanted = config.model.pretrained
 
     def make(pretrained: bool) -> Classifier:
-        return create_model(
-            config.model.name,
-            num_classes=num_classes,
-            head=head_name(config),
-            head_options=dict(config.head.options),
-            pretrained=pretrained,
-        )
+        with patient_only_if_reachable() if pretrained else nullcontext():
+            return create_model(
+                config.model.name,
+                num_classes=num_classes,
+                head=head_name(config),
+                head_options=dict(config.head.options),
+                pretrained=pretrained,
+            )
 
     if wanted != "auto":
         return make(bool(wanted))
@@ -73,17 +77,27 @@ def make_model(config: Config, num_classes: int, say: Say = _silent) -> Classifi
         return make(False)
 
 
-def make_loss(config: Config, classes: ClassInfo) -> nn.Module:
+def make_loss(config: Config, classes: ClassInfo, own: MakeLoss | None = None) -> nn.Module:
     """The loss, told the training counts.
 
+    Args:
+        config: names one of tailgrad's losses and its options.
+        classes: names and training counts.
+        own: makes a loss of the user's own from the counts; the configuration then only records its name.
+
     Raises:
-        InputError: the loss or an option is unknown, or an option is out of range.
+        InputError: the loss or an option is unknown, or an option is out of range; a loss of the user's own
+            is named in the configuration and not given.
 
     Example:
         >>> from tailgrad.recipes.compose import compose
         >>> make_loss(compose("x", "digits", "focal"), ClassInfo(("a", "b"), (3, 1))).takes
         'logits'
     """
+    if own is not None:
+        return own(list(classes.counts))
+    if config.loss.name.startswith(OWN):
+        raise InputError(f"loss.name={config.loss.name} is a class of your own; give it again in Python")
     loss: nn.Module = build("losses", config.loss.name, config.loss.options, list(classes.counts))
     return loss
 
@@ -185,8 +199,19 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
-def settle_speed(config: Config, model: nn.Module, size: tuple[int, int]) -> Trial:
+def settle_speed(
+    config: Config, model: nn.Module, size: tuple[int, int], images_there: int | None = None
+) -> Trial:
     """Time the training step on random images and settle what is ``auto`` (precision, memory layout).
+
+    Args:
+        config: batch size, and what to try.
+        model: it is copied for the trial.
+        size: (height, width) of the images.
+        images_there: number of training images, where a batch may hold them all.
+
+    Raises:
+        InputError: the network cannot train on such batches (one image whose last map is 1 x 1).
 
     Example:
         >>> from tailgrad.recipes.compose import compose
@@ -197,14 +222,21 @@ def settle_speed(config: Config, model: nn.Module, size: tuple[int, int]) -> Tri
     """
     device = device_of(config.train.device)
     with torch.random.fork_rng(devices=[]):
-        images = torch.rand(config.train.batch_size, 3, *size, device=device)
+        batch = min(config.train.batch_size, images_there or config.train.batch_size)
+        images = torch.rand(batch, 3, *size, device=device)
     precision, layout = config.train.precision, config.train.channels_last
-    return choose_speed(
-        model.to(device),
-        images,
-        precisions=("float32", "bfloat16") if precision == "auto" else (precision,),
-        layouts=(False, True) if layout == "auto" else (bool(layout),),
-    )
+    try:
+        return choose_speed(
+            model.to(device),
+            images,
+            precisions=("float32", "bfloat16") if precision == "auto" else (precision,),
+            layouts=(False, True) if layout == "auto" else (bool(layout),),
+        )
+    except ValueError as error:
+        raise InputError(
+            f"train.batch_size must suit the network, got {batch} at {size[0]} x {size[1]}: {error}; use "
+            "larger batches or images"
+        ) from error
 
 
 def assemble(config: Config, model: nn.Module, loss: nn.Module, speed: Trial, prepare: Normalize) -> Learner:
@@ -213,6 +245,8 @@ def assemble(config: Config, model: nn.Module, loss: nn.Module, speed: Trial, pr
     Example: see ``recipes.train``.
     """
     device = device_of(config.train.device)
+    if device.type == "cuda":  # so that a resumed run ends with the same weights on a GPU too
+        torch.backends.cudnn.deterministic = True
     mixed = speed.precision == "bfloat16"
     plugins: Any = [MixedPrecision("bf16-mixed", device.type)] if mixed else None
     fabric = Fabric(accelerator=device.type, devices=1, plugins=plugins)

@@ -1,6 +1,5 @@
 """Several methods under one regime, over seeds, with paired intervals."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,16 @@ from rich.console import Console
 
 from tailgrad.checks import InputError, in_range
 from tailgrad.data import Source
-from tailgrad.engine import Interrupted
+from tailgrad.data.source import safe_name
 from tailgrad.files import write_json, write_text, write_with
-from tailgrad.recipes.assemble import make_model, settle_speed
 from tailgrad.recipes.compose import merge, overlay
 from tailgrad.recipes.conclude import conclude, figure, mcnemar
 from tailgrad.recipes.config import Config
-from tailgrad.recipes.prepare import Prepared, duplicates_of, prepare
-from tailgrad.recipes.run_folder import RunFolder, differing_keys, environment, read_json
+from tailgrad.recipes.fresh_folder import fresh_folder
+from tailgrad.recipes.run_folder import differing_keys, environment, read_json
+from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.talk import Talk
-from tailgrad.recipes.train import as_overlay, configure, run_config, run_name
+from tailgrad.recipes.train import as_overlay, configure, own_losses
 from tailgrad.report import write_report
 
 
@@ -96,75 +95,24 @@ def compare(
     in_range("seeds", seeds, 1)
     overlays = _overlays(methods)
     above = _regime_only(overrides or {})
-    talk, limit = Talk(console), _limit(above)
+    talk = Talk(console)
     plans, opened = _plans(source, overlays, regime, above, seeds)
     first = plans[0]
     folder = Path(out) if out is not None else Path("studies") / f"{opened.name}.{first.regime}"
     differences = [key for key in differing_keys(plans[: len(overlays)]) if key != "method"]
-    _start(folder, plans, list(overlays), resume, talk)
-    talk(
-        f"{len(plans)} runs of {len(overlays)} methods; they differ in {', '.join(differences) or 'nothing'}"
-    )
-    runs = _Runs(folder, opened, talk, limit)
+    runs = StudyRuns(folder, opened, talk, own_losses(methods))
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in overlays}
-    for left, config in zip(range(len(plans), 0, -1), plans, strict=True):
-        talk.runs_left = left
-        results[config.method].append(runs.result(config))
-    own_test = "test" in opened.given
-    comparison = conclude(results, own_test=own_test, focus=first.focus)
+    with fresh_folder(folder):
+        _start(folder, plans, list(overlays), resume, talk)
+        talk(f"{len(plans)} runs; the methods differ in {', '.join(differences) or 'nothing'}")
+        for left, config in zip(range(len(plans), 0, -1), plans, strict=True):
+            talk.runs_left = left
+            results[config.method].append(runs.result(config))
+    one_split = "test" in opened.given or first.split_seed is not None
+    comparison = conclude(results, own_test=one_split, focus=first.focus)
     comparison["mcnemar_seed0"] = mcnemar({c.method: runs.folder(c) for c in plans[: len(overlays)]})
     _write(folder, differences, comparison, results)
     return Study(folder, read_json(folder / "comparison.json"))
-
-
-class _Runs:
-    """Runs of one study: data prepared once a split, speed measured once."""
-
-    def __init__(self, folder: Path, opened: Source, talk: Talk, limit: float | None) -> None:
-        self.path, self.opened, self.talk, self.limit = folder, opened, talk, limit
-        self._groups: Any = None
-        self._ready: tuple[int, Prepared] | None = None
-        self._speed: dict[str, Any] = {}
-
-    def folder(self, config: Config) -> RunFolder:
-        return RunFolder(self.path / "runs" / run_name(self.opened, config))
-
-    def result(self, config: Config) -> dict[str, Any]:
-        folder = self.folder(config)
-        if folder.finished and folder.result()["status"] == "finished":
-            folder.start(config, resume=True)
-            return folder.result()
-        ready = self._prepared(config)
-        settled = self._settled(config, ready)
-        resume = folder.path.exists()
-        run = run_config(settled, folder, prepared=ready, resume=resume, talk=self.talk)
-        if run.result["status"] != "finished":
-            raise Interrupted(f"the time was used up in {folder.path}; what is finished is kept")
-        return run.result
-
-    def _prepared(self, config: Config) -> Prepared:
-        split = config.seed if config.split_seed is None else config.split_seed
-        if self._ready is None or (self._ready[0] != split and not self._ready[1].own_test):
-            if self._groups is None:
-                self._groups = duplicates_of(self.opened, config)
-            self._ready = (split, prepare(config, self.opened, self.talk, self._groups))
-        return self._ready[1]
-
-    def _settled(self, config: Config, ready: Prepared) -> Config:
-        if not self._speed:
-            self._speed = read_json(self.path / "speed.json") if (self.path / "speed.json").exists() else {}
-        if not self._speed:
-            model = make_model(config, ready.classes.num_classes)
-            speed = settle_speed(config, model, ready.size)
-            self._speed = {"precision": speed.precision, "channels_last": speed.channels_last}
-            write_json(self.path / "speed.json", self._speed)
-        update = dict(self._speed)
-        if self.limit is not None:
-            left = (self.limit - time.monotonic()) / 60
-            if left <= 0:
-                raise Interrupted("the time was used up; what is finished is kept")
-            update["max_minutes"] = left
-        return config.model_copy(update={"train": config.train.model_copy(update=update)})
 
 
 def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
@@ -173,6 +121,10 @@ def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
     pairs = methods.items() if isinstance(methods, Mapping) else [(Path(str(m)).stem, m) for m in methods]
     found: dict[str, Mapping[str, Any]] = {}
     for name, method in pairs:
+        if Path(name).name != name:
+            raise InputError(
+                f"methods must have names that can name a folder, got {name!r}; take {safe_name(name)!r}"
+            )
         if name in found:
             raise InputError(f"methods must be distinct, got {name!r} twice; name each once")
         content = as_overlay(method)
@@ -183,18 +135,13 @@ def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
 
 
 def _regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key in ("head", "loss", "method", "seed"):
+    for key in ("head", "loss", "method", "seed", "source", "regime"):
         if key in overrides:
             raise InputError(
-                f"compare sets keys of the regime only, got {key!r}, which would change every method; "
-                "write a method file, or use train"
+                f"compare sets keys of the regime only, got {key!r}; write a method or regime file, or use "
+                "its own argument"
             )
     return overrides
-
-
-def _limit(overrides: Mapping[str, Any]) -> float | None:
-    minutes = overrides.get("train", {}).get("max_minutes")
-    return None if minutes is None else time.monotonic() + 60 * float(minutes)
 
 
 def _plans(
@@ -220,19 +167,34 @@ def _start(folder: Path, plans: Sequence[Config], methods: Sequence[str], resume
             "or add --resume"
         )
     first = plans[0]
-    content = {
+    content: dict[str, Any] = {
         "source": first.source,
         "regime": first.regime,
         "methods": list(methods),
         "seeds": len(plans) // len(methods),
         "focus": first.focus,
     }
+    if (folder / "study.yaml").exists():
+        _check_same_study(folder / "study.yaml", content)
     write_text(folder / "study.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     talk(
         f"regime {first.regime}: {first.model.name}, {first.optim.name} lr {first.optim.lr:g}, "
         f"{first.schedule.name}, {first.train.epochs} epochs, batch {first.train.batch_size}, "
         f"augmentation {', '.join(first.train.augment) or 'none'}"
     )
+
+
+def _check_same_study(path: Path, content: Mapping[str, Any]) -> None:
+    try:
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} must be a readable study, got {error}; restore it") from error
+    for key in ("source", "regime", "focus"):
+        if isinstance(before, dict) and before.get(key) != content[key]:
+            raise InputError(
+                f"{key} must stay as the study in {path.parent} was started, with {before.get(key)!r}, got "
+                f"{content[key]!r}; use another --out"
+            )
 
 
 def _write(

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from tailgrad.checks import InputError, nearest, one_of
+from tailgrad.models.create_model import BACKBONES, TIMM
+from tailgrad.recipes.config import Config
 
 
 def snake(name: str) -> str:
@@ -30,6 +32,31 @@ def components(folder: str) -> dict[str, type]:
     module = import_module(f"tailgrad.{folder}")
     exported = {name: getattr(module, name) for name in module.__all__}
     return {snake(name): item for name, item in exported.items() if inspect.isclass(item)}
+
+
+OWN = "own:"
+"""What the name of a loss class of the user's own begins with."""
+
+
+def check_names(config: Config) -> None:
+    """Check the names of backbone, head, loss and augmentations, before any work is done for them.
+
+    Raises:
+        InputError: one is unknown; the nearest one is given.
+
+    Example:
+        >>> check_names(Config(source="x", loss={"name": "focl"}))
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: loss.name must be a known name, got 'focl'; did you mean 'focal'?
+    """
+    if not config.model.name.startswith(TIMM):
+        one_of("model.name", config.model.name, [*BACKBONES, f"{TIMM}<name>"])
+    one_of("head.name", config.head.name, ["baseline", *components("heads")])
+    if not config.loss.name.startswith(OWN):
+        one_of("loss.name", config.loss.name, components("losses"))
+    for name in config.train.augment:
+        one_of("train.augment", name, components("augment"))
 
 
 def build(folder: str, name: str, options: Mapping[str, Any], *arguments: Any) -> Any:

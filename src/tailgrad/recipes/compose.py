@@ -1,5 +1,6 @@
 """Regime, method, recipe and ``--set`` laid over one another into one configuration."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -47,7 +48,7 @@ def overlay(kind: str, name: str) -> Overlay:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} must be readable YAML, got {str(error).splitlines()[0]}; mend it"
+            f"{path} must be readable YAML, got {' '.join(str(error).split())}; mend it"
         ) from error
     if not isinstance(content, dict):
         raise InputError(
@@ -119,13 +120,13 @@ def compose(
         >>> compose("digits-lt", "digits", "csba", {"seed": 3}).head.name
         'csba'
     """
-    name = method if isinstance(method, str) else str(method.get("name", "own"))
+    name = Path(method).stem if isinstance(method, str) else str(method.get("name", "own"))
     below = _without_about(overlay("regimes", regime))
     own = _without_about(overlay("methods", method) if isinstance(method, str) else dict(method))
     own.pop("name", None)
     allow = bool(own.pop("own_regime", False))
     refuse_regime_keys(name, own, allow=allow)
-    stem = {"source": source, "regime": Path(regime).stem, "method": Path(name).stem}
+    stem = {"source": source, "regime": Path(regime).stem, "method": name}
     return validate(merge(stem, below, own, overrides or {}))
 
 
@@ -138,7 +139,12 @@ def refuse_regime_keys(name: str, own: Mapping[str, Any], *, allow: bool = False
     Example:
         >>> refuse_regime_keys("mine", {"head": {"name": "csba"}})
     """
-    foreign = sorted(set(own) - set(METHOD_KEYS))
+    foreign = sorted(map(str, set(own) - set(METHOD_KEYS)))
+    if foreign and foreign[0] not in Config.model_fields:
+        raise InputError(
+            f"method {name!r} sets {foreign[0]!r}, which is not a key of the configuration; "
+            f"{nearest(foreign[0], METHOD_KEYS)}"
+        )
     if foreign and not allow:
         raise InputError(
             f"method {name!r} may set only {', '.join(METHOD_KEYS)}, got {foreign[0]!r}, a key of the "
@@ -172,7 +178,9 @@ def _explain(error: ValidationError) -> str:
         return f"{key} is not a key of the configuration; {nearest(place[-1], _keys(place[:-1]))}"
     names = [part for part in place if not part.startswith(("constrained", "literal", "function", "tuple["))]
     wanted = first["msg"][0].lower() + first["msg"][1:]
-    return f"{'.'.join(names)}: {wanted}, got {first['input']!r}; set another value"
+    choices = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
+    remedy = nearest(str(first["input"]), choices) if choices else "set another value"
+    return f"{'.'.join(names)}: {wanted}, got {first['input']!r}; {remedy}"
 
 
 def _keys(place: Sequence[str]) -> list[str]:

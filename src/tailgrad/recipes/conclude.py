@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from tailgrad.checks import InputError
 from tailgrad.evaluate import ONE_SEED, holm, mcnemar_exact, paired_difference, student_t, wilcoxon
 from tailgrad.recipes.run_folder import RunFolder
 
@@ -33,8 +34,8 @@ def conclude(results: Results, *, own_test: bool, focus: str | None = None) -> d
 
     Args:
         results: results of each method in seed order; the first method is the reference.
-        own_test: whether all seeds share a test set that the source brought; otherwise every seed drew its
-            own split and intervals take the Nadeau-Bengio variance.
+        own_test: whether all seeds share one test set, brought by the source or fixed by ``split_seed``;
+            otherwise every seed drew its own split and intervals take the Nadeau-Bengio variance.
         focus: the class in focus, if any; its F1 is then the headline.
 
     Returns:
@@ -127,15 +128,25 @@ def mcnemar(folders: Mapping[str, RunFolder]) -> list[dict[str, Any]]:
     """
     right = {name: _right(folder) for name, folder in folders.items()}
     first = next(iter(right))
+    for name, found in right.items():
+        if found.keys() != right[first].keys():
+            raise InputError(
+                f"methods must be tested on the same images, got {len(found)} for {name} and "
+                f"{len(right[first])} for {first}; begin the study anew"
+            )
     rows = []
     for name in right:
         if name != first:
-            test = mcnemar_exact(right[name], right[first])
+            names = list(right[first])
+            test = mcnemar_exact([right[name][i] for i in names], [right[first][i] for i in names])
             counts = {f"only_{name}": test.only_a, f"only_{first}": test.only_b}
             rows.append({"method": name, "against": first, "p": test.p, "images": counts})
     return rows
 
 
-def _right(folder: RunFolder) -> list[bool]:
-    table = pq.read_table(folder.path / "predictions.parquet", columns=["part", "target", "predicted"])
-    return [row["target"] == row["predicted"] for row in table.to_pylist() if row["part"] == "test"]
+def _right(folder: RunFolder) -> dict[str, bool]:
+    columns = ["part", "name", "target", "predicted"]
+    table = pq.read_table(folder.path / "predictions.parquet", columns=columns)
+    return {
+        row["name"]: row["target"] == row["predicted"] for row in table.to_pylist() if row["part"] == "test"
+    }

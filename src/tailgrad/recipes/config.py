@@ -1,8 +1,8 @@
 """One validated configuration: what a run is, as nested sections with typed keys."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -35,6 +35,8 @@ class DataConfig(Section):
     val: Share = 0.15
     test: Share = 0.2
     near_duplicates: bool = True
+    drop_leaks: bool = False
+    """leave training images out that are copies of images in a part that the source brings"""
     profile: Literal["default", "none", "exponential", "step", "pareto", "explicit"] = "default"
     imb_factor: Annotated[float, Field(gt=0)] | None = None
     counts: list[Count] | None = None
@@ -88,6 +90,12 @@ class OptimConfig(Section):
     nesterov: bool = False
     betas: tuple[Share, Share] = (0.9, 0.999)
     """for adam and adamw"""
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=true needs momentum above 0")
+        return self
 
 
 class ScheduleConfig(Section):

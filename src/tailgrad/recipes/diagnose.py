@@ -15,11 +15,11 @@ from tailgrad.engine import load_weights
 from tailgrad.interference import Interference, measure
 from tailgrad.models import check_map
 from tailgrad.recipes.assemble import device_of, make_model, normalizer
-from tailgrad.recipes.compose import merge
-from tailgrad.recipes.config import Config
+from tailgrad.recipes.compose import merge, validate
 from tailgrad.recipes.prepare import Prepared, prepare
 from tailgrad.recipes.restore import check_classes, load_state, restore
 from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.same_split import check_split
 from tailgrad.recipes.talk import Talk
 from tailgrad.recipes.train import configure
 
@@ -35,6 +35,7 @@ def diagnose(
     part: str = "heldout",
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
+    source: Any = None,
     console: Console | None = None,
 ) -> Interference:
     """Measure which classes interfere in a network.
@@ -46,10 +47,11 @@ def diagnose(
         part: "train", "val", "test", or "heldout" (validation and test).
         overrides: nested configuration laid on top (``interference.parameters``, ``data.size``, ...).
         out: where to save the result (arrays ``.npz`` and ``.json`` of this name).
+        source: the data of a run that was trained on a Python object.
         console: where to say what happens; None is silent.
 
     Raises:
-        InputError: anything about the input is wrong.
+        InputError: anything about the input is wrong, or a run's data have changed since it was trained.
 
     Example:
         >>> result = diagnose("digits-lt", model="resnet32",
@@ -59,13 +61,12 @@ def diagnose(
     """
     one_of("part", part, PARTS)
     talk = Talk(console)
-    is_run = (
-        model is None
-        and isinstance(run_or_source, str | Path)
-        and (Path(run_or_source) / "config.yaml").exists()
-    )
-    subject = _of_run if is_run else _of_source
-    network, ready, normalize, config = subject(run_or_source, model, weights, overrides or {}, talk)
+    is_run = isinstance(run_or_source, str | Path) and RunFolder(Path(run_or_source)).is_run
+    if is_run:
+        _refuse_for_run(run_or_source, model, weights)
+        network, ready, normalize, config = _of_run(run_or_source, source, overrides or {}, talk)
+    else:
+        network, ready, normalize, config = _of_source(run_or_source, model, weights, overrides or {}, talk)
     device = device_of(config.train.device)
     parts = ("val", "test") if part == "heldout" else (part,)
     result = measure(
@@ -83,19 +84,27 @@ def diagnose(
 def _pairs(
     ready: Prepared, parts: tuple[str, ...], normalize: Normalize, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    for part in parts:
-        for batch in ready.loader(part, BATCH):
-            yield normalize(batch.inputs.to(device)), batch.target.to(device)
+    for batch in ready.mixed(parts, BATCH):
+        yield normalize(batch.inputs.to(device)), batch.target.to(device)
 
 
-def _of_run(run: Any, _: Any, weights: Any, overrides: Mapping[str, Any], talk: Talk) -> Any:
-    if weights is not None:
-        raise InputError(f"weights are for a source with a model, got {weights} for a run; leave them out")
-    config: Config = RunFolder(Path(run)).config()
-    config = Config.model_validate(merge(config.model_dump(), overrides))
+def _refuse_for_run(run: Any, model: Any, weights: Any) -> None:
+    if model is not None or weights is not None:
+        raise InputError(
+            f"model and weights are for a source, got {model or weights} for the run {run}, which has "
+            "its own; leave them out"
+        )
+
+
+def _of_run(run: Any, source: Any, overrides: Mapping[str, Any], talk: Talk) -> Any:
+    folder = RunFolder(Path(run))
+    config = validate(merge(folder.config().model_dump(), overrides))
+    if config.source == "python" and source is None:
+        raise InputError(f"source must be given for {run}, got None: the run was trained on a Python object")
     restored = restore(run)
-    ready = prepare(config, say=talk)
+    ready = prepare(config, source, talk)
     check_classes(restored.names, ready.classes.names, str(run))
+    check_split(folder, ready)
     return restored.model, ready, restored.normalize, config
 
 

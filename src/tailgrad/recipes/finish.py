@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from tailgrad.checks import InputError
 from tailgrad.engine import Fitted, infer, load_weights
 from tailgrad.evaluate import Evaluation, apply_threshold, evaluate, evaluate_predictions, tune_threshold
 from tailgrad.files import write_json, write_with
@@ -34,10 +35,22 @@ def measure_part(job: Job, parts: tuple[str, ...]) -> Interference:
     )
 
 
+def keep_interference(job: Job, name: str, parts: tuple[str, ...]) -> None:
+    """Measure and save; what cannot be measured is said and does not end the run.
+
+    Example: see ``recipes.train``.
+    """
+    try:
+        found = measure_part(job, parts)
+    except InputError as error:
+        job.say(f"interference ({name}) could not be measured: {error}")
+        return
+    found.save(job.folder.path / "interference" / name)
+
+
 def _pairs(job: Job, parts: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor]]:
-    for part in parts:
-        for batch in job.ready.loader(part, BATCH):
-            yield job.learner.images(batch.inputs), job.learner.fabric.to_device(batch.target)
+    for batch in job.ready.mixed(parts, BATCH):
+        yield job.learner.images(batch.inputs), job.learner.fabric.to_device(batch.target)
 
 
 class EarlyConflict:
@@ -58,7 +71,7 @@ class EarlyConflict:
     def on_epoch(self, row: dict[str, Any]) -> None:
         """Measure on training images after epoch 1."""
         if row["epoch"] == 1 and self.job.config.interference.enabled:
-            measure_part(self.job, ("train",)).save(self.job.folder.path / "interference" / "early")
+            keep_interference(self.job, "early", ("train",))
 
 
 def finish(job: Job, fitted: Fitted) -> dict[str, Any]:
@@ -75,7 +88,7 @@ def finish(job: Job, fitted: Fitted) -> dict[str, Any]:
     save_predictions(folder, ready, logits)
     if config.interference.enabled:
         for name, parts in {"train": ("train",), "heldout": ("val", "test")}.items():
-            measure_part(job, parts).save(folder.path / "interference" / name)
+            keep_interference(job, name, parts)
     figures = {
         part: evaluate(found[0].numpy(), found[1].numpy(), ready.classes, seed=config.seed)
         for part, found in logits.items()

@@ -93,7 +93,7 @@ def _batch(network: Restored, focus: dict[str, Any] | None, files: Sequence[Path
         try:
             pixels.append(resize(decode(path.read_bytes(), str(path)), network.size, network.resize))
         except (UnreadableImage, OSError) as error:
-            errors[path] = str(error)
+            errors[path] = error.reason if isinstance(error, UnreadableImage) else str(error)
     rows = iter(_probabilities(network, pixels)) if pixels else iter([])
     return [
         Prediction(str(path), "", float("nan"), (), errors[path])

@@ -71,7 +71,14 @@ class Prepared:
 
     def loader(self, part: str, batch_size: int, seed: int | None = None) -> Any:
         """Batches of a part: shuffled by (seed, epoch), or in order without a seed."""
-        index = self.index(part)
+        return self._loader((part,), batch_size, seed)
+
+    def mixed(self, parts: tuple[str, ...], batch_size: int) -> Any:
+        """Batches of several parts in one fixed random order: the first n of a class are then any n of it."""
+        return self._loader(parts, batch_size, 0)
+
+    def _loader(self, parts: tuple[str, ...], batch_size: int, seed: int | None) -> Any:
+        index = np.concatenate([self.index(part) for part in parts])
         if self.images is None:
             return StreamingLoader(
                 self.source,
@@ -83,9 +90,8 @@ class Prepared:
                 workers=self.data.workers,
             )
         target = torch.as_tensor(self.source.labels[index])
-        return ResidentLoader(
-            self.images[part], target, torch.as_tensor(index), batch_size=batch_size, seed=seed
-        )
+        images = self.images[parts[0]] if len(parts) == 1 else torch.cat([self.images[p] for p in parts])
+        return ResidentLoader(images, target, torch.as_tensor(index), batch_size=batch_size, seed=seed)
 
     def normalize(self) -> Normalize:
         """Channel means and deviations of the training images."""
@@ -95,8 +101,8 @@ class Prepared:
         return Normalize.of(load_images(self.source, some, self.size, mode=self.data.resize))
 
     def name(self, i: int) -> str:
-        """File or row name of item i."""
-        return self.source.items.name(i)
+        """File or row name of item i, as text that every file format can hold."""
+        return self.source.items.name(i).encode("utf-8", "backslashreplace").decode()
 
 
 def open_config(config: Config, given: Any = None) -> Source:
@@ -137,6 +143,7 @@ def prepare(
     found = duplicates_of(whole, config) if groups is None else groups
     source, found = _thinned(whole, found, config, seed)
     split = make_split(source, seed=seed, val=config.data.val, test=config.data.test, groups=found)
+    split = _without_leaks(split, config.data, say)
     classes = ClassInfo(source.class_names, _counts(source, split.train))
     if config.focus is not None:
         one_of("focus", config.focus, classes.names)
@@ -145,6 +152,21 @@ def prepare(
     return Prepared(
         source, split, size, classes, own_test, _resident(source, split, size, config.data), config.data
     )
+
+
+def _without_leaks(split: Split, data: DataConfig, say: Say) -> Split:
+    """Leave copies of given validation and test images out of training on request; say what there is."""
+    copies = np.intersect1d([outside for outside, _ in split.leakage], split.train).astype(np.int64)
+    if not split.leakage:
+        return split
+    if data.drop_leaks:
+        say(f"{len(copies)} training images are left out: copies of images in a part that the source brings")
+        return split.with_train(np.setdiff1d(split.train, copies))
+    say(
+        f"warning: {len(split.leakage)} pairs of copies lie across the parts that the source brings, "
+        f"{len(copies)} training images among them; set data.drop_leaks=true to leave those out"
+    )
+    return split
 
 
 def split_seed(config: Config, own_test: bool) -> int:
@@ -162,13 +184,23 @@ def split_seed(config: Config, own_test: bool) -> int:
 def duplicates_of(source: Source, config: Config) -> NDArray[np.int64]:
     """Duplicate group of every item, by the configuration's wish with near duplicates.
 
+    Raises:
+        InputError: images cannot be decoded; five are named.
+
     Example:
         >>> from tailgrad.data import open_source
         >>> len(duplicates_of(open_source("digits-lt"), Config(source="digits-lt")))
         1797
     """
-    found: NDArray[np.int64] = duplicate_groups(source, near=config.data.near_duplicates).group
-    return found
+    found = duplicate_groups(source, near=config.data.near_duplicates)
+    if found.unreadable:  # said here once for all parts, and before hours of training that would meet them
+        some = "; ".join(f"{source.items.name(i)!r}: {reason}" for i, reason in found.unreadable[:5])
+        more = f"; and {len(found.unreadable) - 5} more" if len(found.unreadable) > 5 else ""
+        raise InputError(
+            f"images must be readable, got {len(found.unreadable)} that are not ({some}{more}); replace or "
+            "remove them, or pass over them with --set data.skip_unreadable=true"
+        )
+    return found.group
 
 
 def chosen_size(source: Source, data: DataConfig, needed: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -227,11 +259,11 @@ def _thinned(
     given = np.array(source.given)
     if "test" not in source.given:
         first = make_split(source, seed=seed, val=config.data.val, test=config.data.test, groups=groups)
-        given = np.full(len(source.labels), "train", dtype=object)
+        given = np.where(given == "val", "val", "train").astype(object)
         given[first.test] = "test"
     pool = np.flatnonzero((given == "train") | (given == ""))
     rank = None if source.rank is None else source.rank[pool]
-    kept = pool[longtail(source.labels[pool], profile, seed, rank)]
+    kept = pool[longtail(source.labels[pool], profile, seed, rank, source.num_classes)]
     kept = np.sort(np.concatenate([kept, np.flatnonzero((given == "test") | (given == "val"))]))
     marked = replace(source, given=tuple(str(part) for part in given))
     return choose(marked, kept), groups[kept]

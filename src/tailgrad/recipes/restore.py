@@ -49,6 +49,10 @@ def restore(run: str | Path) -> Restored:
     folder = RunFolder(Path(run))
     config = folder.config()
     tensors, meta = load_weights(folder.weights)
+    if "classes" not in meta:
+        raise InputError(
+            f"weights must be those of a run, got {folder.weights} without class names; restore it"
+        )
     names = tuple(meta["classes"]["names"])
     model = create_model(
         meta["model"], num_classes=len(names), head=meta["head"]["name"], head_options=meta["head"]["options"]
@@ -91,7 +95,11 @@ def check_classes(before: Any, now: tuple[str, ...], path: str) -> None:
         >>> check_classes(["a", "b"], ("a", "b"), "w.safetensors")
     """
     if tuple(before) != now:
+        gone = [name for name in before if name not in now]
+        new = [name for name in now if name not in before]
         raise InputError(
-            f"the checkpoint's classes must be those of the data, got {list(before)[:8]} in {path} and "
-            f"{list(now)[:8]} in the data; use a run trained on this class set"
+            f"the checkpoint's classes must be those of the data, got {len(before)} in {path} and {len(now)} "
+            f"in the data (only in the checkpoint: {gone[:5] or 'none'}; only in the data: "
+            f"{new[:5] or 'none'}); "
+            "use a run trained on this class set"
         )

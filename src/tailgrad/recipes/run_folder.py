@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def is_run(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / "config.yaml").is_file() and (self.path / "environment.json").is_file()
+
+    @property
     def finished(self) -> bool:
         """Whether the run has its result."""
         return self.result_file.exists()
@@ -85,7 +90,7 @@ class RunFolder:
             raise InputError(
                 f"run folder must be a readable folder, got {self.path}; choose another with --out"
             )
-        if self.path.exists() and any(self.path.iterdir()):
+        if self.path.exists() and any(not p.name.endswith(".partial") for p in self.path.iterdir()):
             if not resume:
                 raise InputError(
                     f"run folder must be new, got {self.path}, which holds files; choose another with --out, "

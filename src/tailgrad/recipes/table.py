@@ -52,11 +52,21 @@ def table_rows(comparison: Mapping[str, Any], metric: str) -> list[list[str]]:
         ['a', '1', '0.500']
     """
     differences = {row["method"]: row for row in comparison["paired"] if row["metric"] == metric}
-    header = [name.format(metric=metric.replace("_", " ")) for name in HEADER]
+    header = [name.format(metric=metric_title(metric)) for name in HEADER]
     return [
         header,
         *(_row(row, differences.get(row["method"])) for row in comparison["rows"] if row["metric"] == metric),
     ]
+
+
+def metric_title(metric: str) -> str:
+    """A metric's name as people write it.
+
+    Example:
+        >>> metric_title("macro_f1"), metric_title("balanced_accuracy")
+        ('macro-F1', 'balanced accuracy')
+    """
+    return metric.replace("macro_f1", "macro-F1").replace("_", " ")
 
 
 def _row(row: Mapping[str, Any], difference: Mapping[str, Any] | None) -> list[str]:

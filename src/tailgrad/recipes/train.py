@@ -1,5 +1,6 @@
 """Train one configuration: the main use of everything below."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from rich.console import Console
+from torch import nn
 
 from tailgrad.checks import InputError
-from tailgrad.data import Source, save_split
+from tailgrad.data import Source
 from tailgrad.engine import (
     Fitted,
     Interrupted,
@@ -24,20 +26,24 @@ from tailgrad.engine import (
 )
 from tailgrad.models import check_map
 from tailgrad.recipes.assemble import (
+    MakeLoss,
     assemble,
+    device_of,
     head_name,
     make_loss,
     make_model,
     normalizer,
     settle_speed,
 )
-from tailgrad.recipes.components import components
+from tailgrad.recipes.components import OWN, check_names, components
 from tailgrad.recipes.compose import compose, merge, overlay
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.finish import EarlyConflict, finish
+from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.prepare import Prepared, open_config, prepare, split_seed
 from tailgrad.recipes.run_folder import RunFolder, settle
+from tailgrad.recipes.same_split import keep_split
 from tailgrad.recipes.scores import validator
 from tailgrad.recipes.talk import Talk, duration
 from tailgrad.report import write_report
@@ -110,8 +116,11 @@ def train(
     if folder.finished and resume and folder.result()["status"] == "finished":
         folder.start(config, resume=True)
         talk(f"{folder.path} is finished; nothing to do")
+        if not (folder.path / "report.html").exists():  # killed between the result and its report
+            write_report(folder.path)
         return Run(folder.path, folder.result())
-    return run_config(config, folder, opened=opened, resume=resume, talk=talk)
+    own = own_losses({config.method: method}).get(config.method)
+    return run_config(config, folder, opened=opened, resume=resume, talk=talk, own_loss=own)
 
 
 def configure(
@@ -141,11 +150,13 @@ def configure(
         opened = open_config(probe, None if text != "python" else source)
     chosen = regime or named.get("regime") or opened.regime
     config = compose(text, chosen, as_overlay(method or named.get("method") or "baseline"), above)
+    check_names(config)
+    device_of(config.train.device)
     return config, opened
 
 
 def as_overlay(method: Any) -> str | Mapping[str, Any]:
-    """A method as a name or an overlay; a loss class of tailgrad stands for its own name.
+    """A method as a name or an overlay; a loss class stands for itself on the regime's default head.
 
     Raises:
         InputError: it is none of these.
@@ -160,10 +171,26 @@ def as_overlay(method: Any) -> str | Mapping[str, Any]:
     for name, item in components("losses").items():
         if method is item:
             return {"name": name, "loss": {"name": name}}
+    if inspect.isclass(method) and issubclass(method, nn.Module):
+        return {"name": method.__name__, "loss": {"name": f"{OWN}{method.__name__}"}}
     raise InputError(
-        f"method must be a name, a YAML file, an overlay or a loss class of tailgrad, got {method!r}; "
-        "see `tailgrad methods`"
+        f"method must be a name, a YAML file, an overlay or a loss class, got {method!r}; see "
+        "`tailgrad methods`"
     )
+
+
+def own_losses(methods: Any) -> dict[str, MakeLoss]:
+    """The loss classes of the user's own among methods by name.
+
+    Example:
+        >>> own_losses({"a": "csba", "mine": nn.CrossEntropyLoss})
+        {'mine': <class 'torch.nn.modules.loss.CrossEntropyLoss'>}
+    """
+    if not isinstance(methods, Mapping):
+        return {}
+    known = list(components("losses").values())
+    own: dict[str, Any] = {name: item for name, item in methods.items() if inspect.isclass(item)}
+    return {name: item for name, item in own.items() if item not in known}
 
 
 def run_name(source: Source, config: Config) -> str:
@@ -186,6 +213,7 @@ def run_config(
     prepared: Prepared | None = None,
     resume: bool = False,
     talk: Talk | None = None,
+    own_loss: MakeLoss | None = None,
 ) -> Run:
     """Run one configuration into a folder; see ``train``.
 
@@ -196,29 +224,32 @@ def run_config(
         prepared: data shared with other runs of a study.
         resume: go on with what the folder holds.
         talk: who listens.
+        own_loss: a loss class of the user's own, called with the class counts.
 
     Example: see ``train``.
     """
     say = talk or Talk(None)
-    config = folder.start(config, resume=resume)
-    ready = prepared or prepare(config, opened, say)
-    save_split(ready.split, ready.source, folder.path / "split.json")
-    job, seconds = _job(config, folder, ready, say)
-    _announce(job, seconds)
-    result = finish(job, _fit(job))
+    with fresh_folder(folder.path):
+        config = folder.start(config, resume=resume)
+        ready = prepared or prepare(config, opened, say)
+        keep_split(folder, ready)
+        loss = make_loss(config, ready.classes, own_loss)
+        job, seconds = _job(config, folder, ready, say, loss)
+        _announce(job, seconds)
+        result = finish(job, _fit(job))
     if prepared is None:  # in a study the report of the whole replaces those of its runs
         write_report(folder.path)
     say(f"{config.method}, seed {config.seed}: test macro-F1 {result['test']['macro_f1']['value']:.3f}")
     return Run(folder.path, result)
 
 
-def _job(config: Config, folder: RunFolder, ready: Prepared, say: Talk) -> tuple[Job, float]:
+def _job(config: Config, folder: RunFolder, ready: Prepared, say: Talk, loss: nn.Module) -> tuple[Job, float]:
     model = make_model(config, ready.classes.num_classes, say)
     say.warn_of(lambda: check_map(model, ready.size))
-    speed = settle_speed(config, model, ready.size)
+    speed = settle_speed(config, model, ready.size, len(ready.split.train))
     config = settle(folder, config, speed.precision, speed.channels_last)
     normalize = normalizer(model, ready.normalize)
-    learner = assemble(config, model, make_loss(config, ready.classes), speed, normalize)
+    learner = assemble(config, model, loss, speed, normalize)
     return Job(config, folder, ready, learner, normalize, say), speed.seconds
 
 

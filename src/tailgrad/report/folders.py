@@ -160,6 +160,12 @@ def read_run(folder: Path) -> Run:
     )
 
 
+def _is_finished(path: Path) -> bool:
+    """Whether a run went to its end; one that its time stopped has a result too, of fewer epochs."""
+    result = path / "result.json"
+    return result.is_file() and _object(result).get("status", "finished") == "finished"
+
+
 def read_study(folder: Path) -> Study:
     """Read a study folder.
 
@@ -172,7 +178,7 @@ def read_study(folder: Path) -> Study:
     Example: see ``write_report``.
     """
     places = sorted(path for path in (folder / "runs").iterdir() if path.is_dir())
-    finished = [path for path in places if (path / "result.json").is_file()]
+    finished = [path for path in places if _is_finished(path)]
     if not finished:
         raise InputError(
             f"folder must hold a finished run, got {folder} with none of {len(places)}; add --resume"

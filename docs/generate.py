@@ -1,0 +1,275 @@
+"""Write the reference pages from the code: python docs/generate.py.
+
+``catalogue.md``, ``configuration.md``, ``cli.md`` and ``api.md`` are committed as this writes them; a test
+compares them. Building the site runs nothing of this.
+"""
+
+import ast
+import html
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+from tailgrad.cli.app import app
+from tailgrad.recipes import Config, Entry, catalogue, overlay
+from tailgrad.recipes.components import components
+from tailgrad.recipes.compose import ABOUT
+from tailgrad.recipes.config import METHOD_KEYS, Section
+
+MADE = "<!-- made by docs/generate.py; change the code, not this page -->"
+KINDS = {
+    "method": ("Methods", "What differs between the runs of a comparison: `--methods`, `--method`."),
+    "regime": ("Regimes", "What all runs of a comparison have in common: `--regime`."),
+    "recipe": ("Recipes", "One regime and one method under one name, for `train`: `--recipe`."),
+    "backbone": ("Backbones", "Images to features: `model.name`, and `--model` of `diagnose`."),
+    "head": ("Heads", "Features to logits: `head.name`, with `head.options`, set by methods."),
+    "loss": ("Losses", "Logits and targets to one number: `loss.name`, with `loss.options`, set by methods."),
+    "augmentation": ("Augmentations", "Changes of training batches: `train.augment`, a list in order."),
+}
+FILLED_IN = {"head": ("channels", "num_classes", "grid"), "loss": ("class_counts", "reduction")}
+MORE = {
+    **dict.fromkeys(("method", "regime", "recipe"), ("source", "how sure")),
+    **dict.fromkeys(FILLED_IN, ("options and defaults",)),
+}
+PACKAGES = {
+    "types": "The values that travel between folders.",
+    "data": "Sources, splits, duplicates, audits.",
+    "augment": "Changes of training batches.",
+    "models": "Backbones, and backbones joined with heads.",
+    "heads": "Features to logits.",
+    "losses": "Logits and targets to one number.",
+    "interference": "Class gradients, compared.",
+    "evaluate": "Figures, intervals, tests.",
+    "engine": "The training loop and its parts.",
+    "report": "From a folder to an HTML file.",
+    "recipes": "What composes and runs configurations.",
+}
+EXAMPLES = re.compile(r"(?m)^Examples?:")
+BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
+
+
+def pages() -> dict[str, str]:
+    """File name and content of every generated page."""
+    made = {"catalogue.md": _catalogue, "configuration.md": _configuration, "cli.md": _cli, "api.md": _api}
+    return {name: "\n\n".join((MADE, *page())) + "\n" for name, page in made.items()}
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *([_cell(text) for text in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    parts = re.split(r"(`[^`]+`)", re.sub(r"``(.+?)``", r"`\1`", text).replace("\n", " "))
+    shown = [part if part.startswith("`") else html.escape(part, quote=False) for part in parts]
+    return "".join(shown).replace("|", "\\|")
+
+
+def _code(value: object) -> str:
+    return f"`{value}`"
+
+
+def _yaml(value: object) -> str:
+    """A plain value as it is written after a key."""
+    return str(yaml.safe_dump(value, default_flow_style=True, width=1000).splitlines()[0])
+
+
+def _first_line(item: object) -> str:
+    return (inspect.getdoc(item) or "").split("\n", 1)[0].rstrip(".")
+
+
+def _catalogue() -> Iterator[str]:
+    yield "# Everything that can be named"
+    yield (
+        "`tailgrad methods` prints this list, and `tailgrad methods --json` gives it to a program.\n"
+        "A path to a YAML file of your own works wherever a method, a regime or a recipe is named\n"
+        "([how](methods-and-regimes.md))."
+    )
+    entries = catalogue()
+    for kind in dict.fromkeys(entry.kind for entry in entries):
+        title, meaning = KINDS[kind]
+        yield f"## {title}"
+        yield meaning
+        yield from _entries(kind, [entry for entry in entries if entry.kind == kind])
+
+
+def _entries(kind: str, found: Sequence[Entry]) -> Iterator[str]:
+    rows = [[_code(entry.name), entry.description, *_more(entry)] for entry in found]
+    header = ("name", "what it is", *MORE.get(kind, ()))
+    used = [j for j in range(len(header)) if any(row[j] for row in rows)]
+    yield _table([header[j] for j in used], [[row[j] for j in used] for row in rows])
+    if kind in ("method", "regime", "recipe"):
+        yield "What they set:"
+        content = {entry.name: _without_about(overlay(f"{kind}s", entry.name)) for entry in found}
+        yield f"```yaml\n{yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100).rstrip()}\n```"
+
+
+def _more(entry: Entry) -> list[str]:
+    if entry.kind in FILLED_IN:
+        return [_options(entry)]
+    return [entry.paper, entry.status] if entry.kind in MORE else []
+
+
+def _without_about(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in ABOUT}
+
+
+def _options(entry: Entry) -> str:
+    made = components({"head": "heads", "loss": "losses"}[entry.kind])[entry.name]
+    options = [p for p in inspect.signature(made).parameters.values() if p.name not in FILLED_IN[entry.kind]]
+    return ", ".join(_code(f"{p.name}={_yaml(p.default)}") for p in options) or "none"
+
+
+def _configuration() -> Iterator[str]:
+    yield "# Configuration keys"
+    yield (
+        "Everything that decides a run's result is one of these keys. They are set in YAML files, with\n"
+        "`--set KEY=VALUE` (repeatable; the value is read as YAML), or in Python with\n"
+        '`overrides={"optim": {"lr": 0.01}}`. What a run used in the end is in its `config.yaml`.\n'
+        "An unknown key or a value outside its range is an error that names the nearest key."
+    )
+    yield (
+        f"Methods set {' and '.join(map(_code, METHOD_KEYS))} only; the rest is the regime's. The\n"
+        "defaults below are what holds where neither regime nor method says anything."
+    )
+    defaults = Config(source="").model_dump(mode="json")
+    sections = {key: type(getattr(Config(source=""), key)) for key in defaults}
+    sections = {key: kind for key, kind in sections.items() if issubclass(kind, Section)}
+    yield "## At the top"
+    own = {key: value for key, value in defaults.items() if key not in sections}
+    yield _keys(Config, "", own)
+    for key, section in sections.items():
+        yield f"## {key}"
+        yield f"{_first_line(section)}.".replace("``", "`")
+        yield _keys(section, f"{key}.", defaults[key])
+
+
+def _keys(section: type[Section], prefix: str, defaults: dict[str, Any]) -> str:
+    properties, notes = section.model_json_schema()["properties"], _notes(section)
+    rows = [
+        [
+            _code(prefix + name),
+            _code(_yaml(value)) if value != "" else "",
+            _allowed(properties[name]),
+            notes.get(name, ""),
+        ]
+        for name, value in defaults.items()
+    ]
+    return _table(("key", "default", "value", "note"), rows)
+
+
+def _allowed(field: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        return "; or ".join(map(_allowed, field["anyOf"]))
+    if "enum" in field or "const" in field:
+        return ", ".join(map(_code, field.get("enum", [field.get("const")])))
+    if field["type"] == "array":
+        pair = field.get("prefixItems")
+        return f"pair of: {_allowed(pair[0])}" if pair else f"list of: {_allowed(field['items'])}"
+    words = {"boolean": "true or false", "object": "mapping", "string": "text"}
+    bounds = " and ".join(f"{word} {field[key]}" for key, word in BOUNDS.items() if key in field)
+    return f"{words.get(field['type'], field['type'])} {bounds}".strip()
+
+
+def _notes(section: type[Section]) -> dict[str, str]:
+    """The strings that stand under the fields of a section."""
+    parsed = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
+    body = parsed.body if isinstance(parsed, ast.ClassDef) else []
+    return {
+        ast.unparse(field.target): str(ast.literal_eval(note.value))
+        for field, note in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(note, ast.Expr)
+    }
+
+
+def _cli() -> Iterator[str]:
+    group: Any = typer.main.get_command(app)
+    yield "# Command line"
+    yield str(group.help)
+    yield (
+        "Results go to standard output, everything else to standard error. The exit status is 0 when all is\n"
+        "well, 2 on bad input (with one message that says what to do), 1 when training diverged, and 130\n"
+        "after Ctrl-C, which prints the command that resumes."
+    )
+    rows = [[_code(", ".join(param.opts)), param.help] for param in group.params]
+    yield _table(("before the command", ""), [*rows, ["`-h, --help`", "Explain; after a command, that one."]])
+    for name, command in group.commands.items():
+        yield from _command(name, command)
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    about = EXAMPLES.split(str(command.help))[0].strip()
+    options = [param for param in command.params if param.opts[0].startswith("-")]
+    arguments = [param for param in command.params if param not in options]
+    usage = ["tailgrad", name, *(param.metavar for param in arguments), "[OPTIONS]"]
+    yield f"## tailgrad {name}"
+    yield about
+    yield f"```text\n{' '.join(usage)}\n```"
+    if arguments:
+        yield _table(("argument", ""), [[_code(param.metavar), param.help] for param in arguments])
+    yield _table(("option", "default", ""), [_option(param) for param in options])
+    yield "For example:"
+    yield "```text\n" + "\n".join(command_examples(command.help)) + "\n```"
+
+
+def command_examples(text: str) -> list[str]:
+    """The commands under ``Example`` or ``Examples`` in a help text, one a line or parted by semicolons."""
+    parts = re.split(r"[;\n]", EXAMPLES.split(text)[-1])
+    return [part.strip() for part in parts if part.strip().startswith("tailgrad ")]
+
+
+def _option(param: Any) -> list[str]:
+    names = " / ".join([*param.opts, *param.secondary_opts])
+    takes = "" if param.is_flag else f" {param.metavar or param.opts[0].strip('-').upper()}"
+    shown = param.opts[0] if param.default is True else param.default
+    return [_code(names + takes), _code(shown) if shown else "", param.help]
+
+
+def _api() -> Iterator[str]:
+    yield "# Python"
+    yield (
+        "Everything the command line does is a Python call that returns what the command prints. The names\n"
+        "that most programs need are at the top of the package; importing it loads nothing until one is used."
+    )
+    top = import_module("tailgrad")
+    rows = [
+        [f"[`tailgrad.{name}`][{_home(top, name)}]", _first_line(getattr(top, name))] for name in top.__all__
+    ]
+    yield _table(("name", "what it does"), rows)
+    for package, meaning in PACKAGES.items():
+        module = import_module(f"tailgrad.{package}")
+        yield f"## tailgrad.{package}"
+        yield meaning
+        yield from (f"::: {_home(module, name)}" for name in public_names(module))
+    yield "## tailgrad.checks"
+    yield "::: tailgrad.checks.InputError"
+
+
+def public_names(module: Any) -> list[str]:
+    """What a module exports; without ``__all__`` the classes that it defines."""
+    own = [name for name, item in vars(module).items() if getattr(item, "__module__", "") == module.__name__]
+    return list(getattr(module, "__all__", own))
+
+
+def _home(module: Any, name: str) -> str:
+    """Where an exported name is defined; the exporting package for constants."""
+    home = getattr(getattr(module, name), "__module__", "")
+    return f"{home}.{name}" if home.startswith("tailgrad.") else f"{module.__name__}.{name}"
+
+
+if __name__ == "__main__":
+    for name, content in pages().items():
+        (Path(__file__).parent / name).write_text(content, encoding="utf-8")

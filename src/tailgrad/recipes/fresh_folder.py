@@ -1,0 +1,67 @@
+"""A folder of which nothing stays when the work that was to fill it cannot begin."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tailgrad.checks import InputError
+
+
+@contextmanager
+def fresh_folder(path: Path) -> Iterator[None]:
+    """Take back what the block wrote into a new folder if it fails before an epoch is finished.
+
+    A folder that held anything before, or that holds a checkpoint by then, is left as it is.
+
+    Args:
+        path: folder of a run or a study; it may not exist yet.
+
+    Raises:
+        InputError: whatever the block raises; so with OSError.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "a" / "run"
+        >>> try:
+        ...     with fresh_folder(folder):
+        ...         folder.mkdir(parents=True)
+        ...         raise InputError("data must be readable, got none; add some")
+        ... except InputError:
+        ...     folder.parent.exists()
+        False
+    """
+    is_new, missing = _is_new(path), _missing(path)
+    try:
+        yield
+    except (InputError, OSError):
+        if is_new and not any(path.rglob("*.safetensors")):
+            _take_back(path, missing)
+        raise
+
+
+def _is_new(path: Path) -> bool:
+    try:
+        return not any(path.iterdir())
+    except FileNotFoundError:
+        return True
+    except OSError:  # a file in the way, a folder that may not be read, a name too long
+        return False
+
+
+def _missing(path: Path) -> list[Path]:
+    """Folders that would have to be made, innermost first."""
+    return [place for place in (path, *path.parents) if _is_new(place) and not place.exists()]
+
+
+def _take_back(path: Path, missing: list[Path]) -> None:
+    for content in path.glob("*"):
+        if content.is_dir() and not content.is_symlink():
+            shutil.rmtree(content, ignore_errors=True)
+        else:
+            content.unlink(missing_ok=True)
+    for folder in missing:
+        try:
+            folder.rmdir()
+        except OSError:  # somebody else has put something there, or it was never made
+            return

@@ -1,0 +1,52 @@
+"""A run keeps the split that it began with: changed data would put training images into its test part."""
+
+from tailgrad.checks import InputError
+from tailgrad.data import save_split, split_hash
+from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.run_folder import RunFolder, read_json
+
+
+def keep_split(folder: RunFolder, ready: Prepared) -> None:
+    """Write ``split.json`` into a new run; check it in a run that has one.
+
+    Raises:
+        InputError: the split of a run that was started before is another one now.
+
+    Example: see ``recipes.train``.
+    """
+    if (folder.path / "split.json").exists():
+        check_split(folder, ready)
+    else:
+        save_split(ready.split, ready.source, folder.path / "split.json")
+
+
+def check_split(folder: RunFolder, ready: Prepared) -> None:
+    """Check that the data give the split that a run was started with.
+
+    Raises:
+        InputError: they do not: images or labels were added, removed or changed.
+
+    Example: see ``recipes.diagnose``.
+    """
+    before, now = split_of(folder), split_hash(ready.split, ready.source)
+    if before != now:
+        raise InputError(
+            f"the data must give the split that {folder.path} was started with, sha256 {before[:12]}, got "
+            f"{now[:12]}: images, labels or options changed; restore them, or begin anew with another --out"
+        )
+
+
+def split_of(folder: RunFolder) -> str:
+    """SHA-256 of a run's split.
+
+    Raises:
+        InputError: the run has no readable ``split.json``.
+
+    Example:
+        >>> from pathlib import Path
+        >>> split_of(RunFolder(Path("missing")))
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: missing/split.json must be a readable JSON object, got [Errno 2] ...
+    """
+    return str(read_json(folder.path / "split.json")["sha256"])

@@ -1,0 +1,106 @@
+"""The runs of one study: data prepared once a split, speed measured once, one split a seed."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tailgrad.checks import InputError
+from tailgrad.data import Source
+from tailgrad.engine import Interrupted
+from tailgrad.files import write_json
+from tailgrad.recipes.assemble import MakeLoss, make_model, settle_speed
+from tailgrad.recipes.config import Config
+from tailgrad.recipes.prepare import Prepared, duplicates_of, prepare, split_seed
+from tailgrad.recipes.run_folder import RunFolder, read_json
+from tailgrad.recipes.same_split import split_of
+from tailgrad.recipes.talk import Talk
+from tailgrad.recipes.train import run_config, run_name
+
+
+class StudyRuns:
+    """Trains what is missing of a study and gives every run's result.
+
+    Args:
+        folder: of the study.
+        opened: its source.
+        talk: who listens.
+        own_losses: loss classes of the user's own, by method.
+
+    Example: see ``recipes.compare``.
+    """
+
+    def __init__(self, folder: Path, opened: Source, talk: Talk, own_losses: Mapping[str, MakeLoss]) -> None:
+        self.path, self.opened, self.talk, self.own_losses = folder, opened, talk, own_losses
+        self._began = time.monotonic()
+        self._groups: Any = None
+        self._ready: tuple[Any, Prepared] | None = None
+        self._hashes: dict[Any, tuple[str, Path]] = {}
+
+    def folder(self, config: Config) -> RunFolder:
+        """Where a run of the study is."""
+        return RunFolder(self.path / "runs" / run_name(self.opened, config))
+
+    def result(self, config: Config) -> dict[str, Any]:
+        """The result of a run, trained now unless it is finished.
+
+        Raises:
+            InputError: the run cannot be had, or does not share its split with the other methods.
+            Interrupted: the time was used up.
+        """
+        folder = self.folder(config)
+        if folder.finished and folder.result()["status"] == "finished":
+            folder.start(config, resume=True)
+        else:
+            self._train(config, folder)
+        self._same_split(config, folder)
+        return folder.result()
+
+    def _train(self, config: Config, folder: RunFolder) -> None:
+        ready = self._prepared(config)
+        run = run_config(
+            self._within_time(self._settled(config, ready)),
+            folder,
+            prepared=ready,
+            resume=folder.path.exists(),
+            talk=self.talk,
+            own_loss=self.own_losses.get(config.method),
+        )
+        if run.result["status"] != "finished":
+            raise Interrupted(f"the time was used up in {folder.path}; what is finished is kept")
+
+    def _split_key(self, config: Config) -> tuple[Any, ...]:
+        return split_seed(config, "test" in self.opened.given), config.data
+
+    def _prepared(self, config: Config) -> Prepared:
+        key = (*self._split_key(config), config.model.name)
+        if self._ready is None or self._ready[0] != key:
+            if self._groups is None:
+                self._groups = duplicates_of(self.opened, config)
+            self._ready = key, prepare(config, self.opened, self.talk, self._groups)
+        return self._ready[1]
+
+    def _settled(self, config: Config, ready: Prepared) -> Config:
+        path = self.path / "speed.json"
+        if not path.exists():
+            model = make_model(config, ready.classes.num_classes)
+            speed = settle_speed(config, model, ready.size, len(ready.split.train))
+            write_json(path, {"precision": speed.precision, "channels_last": speed.channels_last})
+        return config.model_copy(update={"train": config.train.model_copy(update=read_json(path))})
+
+    def _within_time(self, config: Config) -> Config:
+        if config.train.max_minutes is None:
+            return config
+        left = config.train.max_minutes - (time.monotonic() - self._began) / 60
+        if left <= 0:
+            raise Interrupted(f"the time was used up in {self.path}; what is finished is kept")
+        return config.model_copy(update={"train": config.train.model_copy(update={"max_minutes": left})})
+
+    def _same_split(self, config: Config, folder: RunFolder) -> None:
+        found = split_of(folder)
+        first, where = self._hashes.setdefault(self._split_key(config), (found, folder.path))
+        if found != first:
+            raise InputError(
+                f"methods must share their split, got sha256 {first[:12]} in {where} and {found[:12]} in "
+                f"{folder.path}: the data changed in between; begin anew with another --out"
+            )
