@@ -38,7 +38,7 @@ types: $(DEV)
 	$(BIN)/mypy
 
 docs: $(DEV)  ## the documentation site, strict, in site/
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 picture: demo  ## the picture of the README, from the demo's report (needs Chromium)
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --force-device-scale-factor=1 \

@@ -114,7 +114,8 @@ def _entries(kind: str, found: Sequence[Entry]) -> Iterator[str]:
     if kind in ("method", "regime", "recipe"):
         yield "What they set:"
         content = {entry.name: _without_about(overlay(f"{kind}s", entry.name)) for entry in found}
-        yield f"```yaml\n{yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100).rstrip()}\n```"
+        shown = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
+        yield f"```yaml\n{shown}```"
 
 
 def _more(entry: Entry) -> list[str]:

@@ -97,7 +97,7 @@ class ClassInfo:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """How a component shifts the class prior (methods F.1), as an entry of the correction ledger.
+    """How a component shifts the class prior, as an entry of the correction ledger.
 
     Args:
         kind: ``"sampling"``, ``"weight"``, ``"train_shift"``, ``"test_shift"`` or ``"listed"``.

@@ -84,4 +84,4 @@ def test_keys_of_a_study(study: Study) -> None:
     comparison = json.loads((study.folder / "comparison.json").read_text())
     check("comparison.json", {key for key in keys(comparison) if not key.startswith("only_")})
     speed = json.loads((study.folder / "speed.json").read_text())
-    assert set(speed) == {"precision", "channels_last"}, "files.md calls them precision and memory layout"
+    assert set(speed) == {"precision", "channels_last", "pretrained"}, "files.md names the three"

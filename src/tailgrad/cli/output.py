@@ -98,7 +98,7 @@ def _wrapped(line: str) -> str:
     width = shutil.get_terminal_size().columns
     if not sys.stdout.isatty() or len(line) <= width or "tailgrad " in line:
         return line
-    indent = re.match(r"\s*(\d+\. )?", line)
+    indent = re.match(r"(\s+(\d+\. |\w+: )?)?", line)
     later = " " * (indent.end() if indent else 0)
     return textwrap.fill(line, width, subsequent_indent=later, break_long_words=False, break_on_hyphens=False)
 

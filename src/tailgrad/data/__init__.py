@@ -1,7 +1,7 @@
 """Where images and labels come from, and which of them a model may learn from.
 
-The protocol is :class:`Items`: N images, each with ``load(i)`` (uint8 [H, W, 3], RGB, upright), ``name(i)``,
-``stored(i)`` (the bytes that a hash is taken of), ``format(i)`` and ``size(i)``. A :class:`Source` is items
+The protocol is ``Items``: N images, each with ``load(i)`` (uint8 [H, W, 3], RGB, upright), ``name(i)``,
+``stored(i)`` (the bytes that a hash is taken of), ``format(i)`` and ``size(i)``. A ``Source`` is items
 with labels, class names, and what the place says about itself (a split, a canonical order, a default
 regime). Everything else works on any source: long-tail profiles, splits, audit, decoding into memory.
 

@@ -110,7 +110,6 @@ class Audit:
         duplicates: all groups.
         conflicts: duplicate groups whose labels differ.
         leakage: duplicate groups that lie in several parts of the split that the source brings.
-        recommendation: what to do about it, in plain sentences.
 
     Example:
         >>> audit("digits-lt").formats

@@ -34,7 +34,7 @@ def open_cifar(name: str, root: Path | None = None) -> Source:
         InputError: the data are missing or damaged and could not be fetched.
 
     Source:
-        Krizhevsky 2009; selection of Cao et al. 2019 (LDAM-DRW), see :func:`canonical_rank`.
+        Krizhevsky 2009; selection of Cao et al. 2019 (LDAM-DRW), see ``canonical_rank``.
 
     Example:
         >>> open_cifar("cifar10").counts  # fetches 170 MB  # doctest: +SKIP

@@ -70,7 +70,7 @@ class Pictures:
     """The items of a source whose images are in memory or made by a dataset.
 
     Args:
-        images: any sequence whose entries :func:`to_pixels` takes.
+        images: any sequence whose entries ``to_pixels`` takes.
 
     Example:
         >>> Pictures(np.zeros((2, 4, 5), np.uint8)).size(1)

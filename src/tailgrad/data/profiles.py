@@ -36,9 +36,9 @@ class Profile:
 
     With F the imbalance factor and n_max the largest class available:
 
-    - ``exponential``: :math:`n_c = \lfloor n_{max} F^{-c/(K-1)} \rfloor`
+    - ``exponential``: ``n_c = floor(n_max F^(-c/(K-1)))``
     - ``step``: n_max for the first half of the classes (the smaller half of an odd K), then n_max / F
-    - ``pareto``: :math:`n_c = \lfloor n_{max} (c+1)^{-\ln F / \ln K} \rfloor`
+    - ``pareto``: ``n_c = floor(n_max (c+1)^(-ln F / ln K))``
     - ``explicit``: the counts given
 
     Args:
@@ -50,7 +50,7 @@ class Profile:
         InputError: unknown kind, a missing, superfluous or impossible number.
 
     Source:
-        Exponential and step: Cao et al. 2019 (LDAM-DRW), as in methods E, "Data facts". Pareto: the
+        Exponential and step: Cao et al. 2019 (LDAM-DRW). Pareto: the
         quantiles of a Pareto law at ranks (c+1)/K, its exponent chosen so that the last class keeps
         n_max / F; the class order is fixed where ImageNet-LT (Liu et al. 2019) draws it. Status: assumed.
 
@@ -110,7 +110,7 @@ def counts_for(profile: Profile, available: Sequence[int] | NDArray[np.int64]) -
     """How many images each class keeps, [K].
 
     n_max is the largest class available. A class that has fewer images than the profile asks for keeps
-    all it has, so the result may lie below the ideal curve; :func:`shortfall` says by how much.
+    all it has, so the result may lie below the ideal curve; ``shortfall`` says by how much.
 
     Args:
         profile: the profile.
@@ -167,7 +167,7 @@ def longtail(
         Ascending positions in ``labels``.
 
     Raises:
-        InputError: as :func:`counts_for`.
+        InputError: as ``counts_for``.
 
     Example:
         >>> labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])

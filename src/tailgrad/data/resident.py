@@ -83,7 +83,7 @@ def _refuse(errors: list[UnreadableImage]) -> None:
 
 
 def resize(pixels: NDArray[np.uint8], size: tuple[int, int], mode: str = "squash") -> NDArray[np.uint8]:
-    """One image [h, w, 3] brought to [H, W, 3]; modes as :func:`load_images`.
+    """One image [h, w, 3] brought to [H, W, 3]; modes as ``load_images``.
 
     Example:
         >>> resize(np.zeros((40, 24, 3), np.uint8), (80, 48)).shape

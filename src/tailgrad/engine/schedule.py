@@ -26,8 +26,8 @@ class Schedule:
     Raises:
         InputError: ``kind`` is unknown.
 
-    Source: methods A.6 (StepLR), D.1 (multistep with warm-up), B.5 (cosine with warm-up); cosine and warm-up
-    advance with every step, the others with every epoch.
+    Source: arXiv 2606.05740 (steps), LDAM-DRW (multistep, warm-up), GALA (cosine, warm-up); cosine and
+    warm-up advance with every step, the others with every epoch.
 
     Example:
         >>> Schedule("step", every=23, gamma=0.1).factor(24.5)

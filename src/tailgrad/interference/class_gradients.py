@@ -45,7 +45,7 @@ def class_gradients(
     """Sum the gradients chunk by chunk and divide by the class counts.
 
     ``g_c = (1/n_c) sum_{i: y_i=c} grad_theta loss_i``. The caller puts the network in evaluation mode, where
-    examples are independent; then ``sum_c (n_c/N) g_c`` is the gradient of the mean loss (methods H.1).
+    examples are independent; then ``sum_c (n_c/N) g_c`` is the gradient of the mean loss.
 
     Args:
         network: the network, in evaluation mode.

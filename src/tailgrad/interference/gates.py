@@ -24,7 +24,7 @@ class Overlap:
         max_product: largest product over channels, which bounds the interference left by the gates.
         jaccard: shared over joined channels with a gate above 0.5; NaN where neither has one.
 
-    Source: methods A.4, the attention-overlap bound (derivation ours).
+    Source: the attention-overlap bound of arXiv 2606.05740 (eq. 41 was lost; derivation ours).
 
     Example:
         >>> pair = overlap(np.array([[0.9, 0.8, 0.1, 0.1], [0.1, 0.2, 0.9, 0.8]]))

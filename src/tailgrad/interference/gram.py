@@ -14,7 +14,7 @@ _COLUMNS = 2**18  # bounds the float64 copy of a large gradient matrix
 def gram(rows: Tensor) -> Array:
     """``G G'`` [K, K] of rows G [K, P], in float64.
 
-    Grams add over parameters, ``G G' = sum_l G_l G_l'`` (methods H.9), so the Gram of each parameter gives
+    Grams add over parameters, ``G G' = sum_l G_l G_l'``, so the Gram of each parameter gives
     every layer, block and group.
 
     Example:

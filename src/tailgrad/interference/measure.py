@@ -43,7 +43,7 @@ def measure(
     ``conflict_ij = <g_i, g_j> / (|g_i| |g_j|)``. Frozen parameters are measured like the others. The model
     comes back as it was: modes, ``requires_grad``, ``.grad`` and the random generators.
 
-    The null (methods H.3) lets softmax and prior act as they did while every class sends the same pooled,
+    The null lets softmax and prior act as they did while every class sends the same pooled,
     class-balanced features; only the excess over it says that classes interfere. Conflict at convergence on
     training data is never evidence by itself.
 

@@ -1,4 +1,4 @@
-"""The conflict there would be if features carried no information about the class (methods H.3)."""
+"""The conflict there would be if features carried no information about the class."""
 
 import numpy as np
 import torch

@@ -43,7 +43,7 @@ class Interference:
         counts: examples measured [K].
         primary: the parameter group that ``conflict``, ``null`` and ``norms`` refer to.
         conflict: cosines between class gradients [K, K].
-        null: the same cosines if features carried no class information [K, K] (methods H.3).
+        null: the same cosines if features carried no class information [K, K].
         norms: gradient norms ``|g_c|`` [K].
         loss: mean loss of each class [K].
         groups: group name (``backbone``, ``head``, ``all`` where they exist, and ``primary``) -> conflict [K,

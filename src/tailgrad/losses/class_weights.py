@@ -13,13 +13,11 @@ def class_weights(
 ) -> list[float]:
     """One weight a class, larger for rarer classes.
 
-    With counts n_k, N = sum_k n_k and K classes:
-
-    * ``"none"``: ``w_k = 1``; * ``"inverse"``: ``w_k = N / (K n_k)``, so that ``sum_k n_k w_k = N``; *
-    ``"inverse_sqrt"``: ``w_k = N n_k^(-1/2) / sum_j n_j^(1/2)``, so that ``sum_k n_k w_k = N``; *
-    ``"effective"``: ``w_k = K E_k^(-1) / sum_j E_j^(-1)`` with ``E_k = (1 - beta^n_k) / (1 - beta)``, so
-    that
-      ``sum_k w_k = K``.
+    With counts n_k, N = sum_k n_k and K classes, ``none`` is ``w_k = 1``; ``inverse`` is
+    ``w_k = N / (K n_k)`` and ``inverse_sqrt`` is ``w_k = N n_k^(-1/2) / sum_j n_j^(1/2)``, both with
+    ``sum_k n_k w_k = N``;
+    ``effective`` is ``w_k = K E_k^(-1) / sum_j E_j^(-1)`` with ``E_k = (1 - beta^n_k) / (1 - beta)``, so that
+    ``sum_k w_k = K``.
 
     Args:
         class_counts: training examples of each class, each at least 1.

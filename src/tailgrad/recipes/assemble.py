@@ -52,29 +52,48 @@ def make_model(config: Config, num_classes: int, say: Say = _silent) -> Classifi
         >>> sum(p.numel() for p in model.parameters())
         1801822
     """
+    if config.model.pretrained == "auto":
+        config = with_pretrained(config, wanted=settle_pretrained(config, num_classes, say))
     torch.manual_seed(config.seed)
-    wanted = config.model.pretrained
+    with patient_only_if_reachable() if config.model.pretrained else nullcontext():
+        return create_model(
+            config.model.name,
+            num_classes=num_classes,
+            head=head_name(config),
+            head_options=dict(config.head.options),
+            pretrained=bool(config.model.pretrained),
+        )
 
-    def make(pretrained: bool) -> Classifier:
-        with patient_only_if_reachable() if pretrained else nullcontext():
-            return create_model(
-                config.model.name,
-                num_classes=num_classes,
-                head=head_name(config),
-                head_options=dict(config.head.options),
-                pretrained=pretrained,
-            )
 
-    if wanted != "auto":
-        return make(bool(wanted))
+def settle_pretrained(config: Config, num_classes: int, say: Say = _silent) -> bool:
+    """Whether pretrained weights are used: what the configuration says, tried out where it says ``auto``.
+
+    Example:
+        >>> settle_pretrained(Config(source="x"), 10)
+        False
+    """
+    if config.model.pretrained != "auto":
+        return config.model.pretrained
+    if not config.model.name.startswith("timm/"):
+        return False
     try:
-        return make(config.model.name.startswith("timm/"))
+        make_model(with_pretrained(config, wanted=True), num_classes)
     except InputError as error:
         if "pretrained" not in str(error):
             raise
         say(f"training from scratch: pretrained weights of {config.model.name} could not be had here")
-        torch.manual_seed(config.seed)
-        return make(False)
+        return False
+    return True
+
+
+def with_pretrained(config: Config, *, wanted: bool) -> Config:
+    """The configuration with pretrained weights or without.
+
+    Example:
+        >>> with_pretrained(Config(source="x"), wanted=True).model.pretrained
+        True
+    """
+    return config.model_copy(update={"model": config.model.model_copy(update={"pretrained": wanted})})
 
 
 def make_loss(config: Config, classes: ClassInfo, own: MakeLoss | None = None) -> nn.Module:

@@ -69,17 +69,40 @@ def build(folder: str, name: str, options: Mapping[str, Any], *arguments: Any) -
         >>> build("augment", "flip", {"p": 1.0}).p
         1.0
     """
-    section = {"heads": "head", "losses": "loss"}.get(folder, folder)
-    made = components(folder)[one_of(f"{section}.name", name, components(folder))]
-    known = [p.name for p in inspect.signature(made).parameters.values()][len(arguments) :]
-    for option in options:
-        if option not in known:
-            raise InputError(
-                f"{section}.options.{option} is not an option of {name}; {nearest(option, known)}"
-            )
+    made = check_options(folder, name, options, skip=len(arguments))
     try:
         return made(*arguments, **options)
     except TypeError as error:
         raise InputError(
-            f"{section}.options must fit {name}, got {dict(options)} ({error}); mend them"
+            f"{_section(folder)}.options must fit {name}, got {dict(options)} ({error}); mend them"
         ) from error
+
+
+def check_options(folder: str, name: str, options: Mapping[str, Any], *, skip: int) -> Any:
+    """The class of a component, if its name and the names of its options are known.
+
+    Args:
+        folder: "heads", "losses" or "augment".
+        name: of the component.
+        options: from the recipe.
+        skip: number of arguments that do not come from the recipe.
+
+    Raises:
+        InputError: the name or an option is unknown; the nearest one is given.
+
+    Example:
+        >>> check_options("augment", "flip", {"p": 1.0}, skip=0).__name__
+        'Flip'
+    """
+    made = components(folder)[one_of(f"{_section(folder)}.name", name, components(folder))]
+    known = [p.name for p in inspect.signature(made).parameters.values()][skip:]
+    for option in options:
+        if option not in known:
+            raise InputError(
+                f"{_section(folder)}.options.{option} is not an option of {name}; {nearest(option, known)}"
+            )
+    return made
+
+
+def _section(folder: str) -> str:
+    return {"heads": "head", "losses": "loss"}.get(folder, folder)

@@ -122,6 +122,11 @@ def compose(
     """
     name = Path(method).stem if isinstance(method, str) else str(method.get("name", "own"))
     below = _without_about(overlay("regimes", regime))
+    for key in METHOD_KEYS:
+        if key in below:
+            raise InputError(
+                f"regime {regime!r} may not set {key}, got {below[key]!r}; that belongs to a method"
+            )
     own = _without_about(overlay("methods", method) if isinstance(method, str) else dict(method))
     own.pop("name", None)
     allow = bool(own.pop("own_regime", False))

@@ -72,8 +72,9 @@ def _row(name: str, metric: str, values: Sequence[float], ratio: float | None) -
         "method": name,
         "metric": metric,
         "mean": mean.value,
-        "low": mean.low,
-        "high": mean.high,
+        # every metric here is a share: an interval cannot reach beyond 0 and 1
+        "low": None if mean.low is None else max(0.0, mean.low),
+        "high": None if mean.high is None else min(1.0, mean.high),
         "n": len(values),
         "per_seed": list(values),
         "how": mean.how,

@@ -159,7 +159,7 @@ class Config(Section):
     method: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     split_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    """None follows ``seed`` where the split is ours, and is 0 where the source brings a test set"""
+    """null follows ``seed`` where the split is ours, and is 0 where the source brings a test set"""
     focus: str | None = None
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()

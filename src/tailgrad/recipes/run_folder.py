@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -81,7 +82,7 @@ class RunFolder:
     def start(self, config: Config, *, resume: bool) -> Config:
         """Claim the folder: a new one, or on ``resume`` the same run's; returns the configuration to use.
 
-        A resumed run keeps the precision and the memory layout that it settled on.
+        A resumed run keeps what it settled on where ``auto`` was asked for.
 
         Raises:
             InputError: it exists and ``resume`` is off, holds another configuration, or cannot be written.
@@ -98,8 +99,7 @@ class RunFolder:
                 )
             before = self.config()
             _check_same(before, config, self.path)
-            kept = {key: getattr(before.train, key) for key in ("precision", "channels_last")}
-            return config.model_copy(update={"train": config.train.model_copy(update=kept)})
+            return with_settled(config, settled(before))
         write_text(self.path / "config.yaml", config_text(config))
         write_json(self.path / "environment.json", environment())
         return config
@@ -115,15 +115,32 @@ def config_text(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def settle(folder: RunFolder, config: Config, precision: str, channels_last: bool) -> Config:
-    """Write what a measured trial chose into the run's configuration.
+SETTLED = {"precision": "train", "channels_last": "train", "pretrained": "model"}
+"""Keys that may be ``auto``, with their sections: what they came to is written down and kept."""
 
-    Example: see ``recipes.train``.
+
+def settled(config: Config) -> dict[str, Any]:
+    """What the keys that may be ``auto`` stand at.
+
+    Example:
+        >>> settled(Config(source="x"))
+        {'precision': 'auto', 'channels_last': 'auto', 'pretrained': False}
     """
-    update = {"precision": precision, "channels_last": channels_last}
-    settled = config.model_copy(update={"train": config.train.model_copy(update=update)})
-    write_text(folder.path / "config.yaml", config_text(settled))
-    return settled
+    return {key: getattr(getattr(config, section), key) for key, section in SETTLED.items()}
+
+
+def with_settled(config: Config, values: Mapping[str, Any]) -> Config:
+    """The configuration with those keys set.
+
+    Example:
+        >>> with_settled(Config(source="x"), {"precision": "float32"}).train.precision
+        'float32'
+    """
+    for key, value in values.items():
+        section = SETTLED[key]
+        changed = getattr(config, section).model_copy(update={key: value})
+        config = config.model_copy(update={section: changed})
+    return config
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -175,8 +192,8 @@ FREE_KEYS = ("max_minutes", "device", "tensorboard")
 def _check_same(before: Config, now: Config, path: Path) -> None:
     a, b = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
     for key in a:
-        settled = key in ("train.precision", "train.channels_last") and b[key] == "auto"
-        if a[key] != b.get(key) and key.removeprefix("train.") not in FREE_KEYS and not settled:
+        was_auto = key.rpartition(".")[2] in SETTLED and b[key] == "auto"
+        if a[key] != b.get(key) and key.removeprefix("train.") not in FREE_KEYS and not was_auto:
             raise InputError(
                 f"{key} must stay as the run in {path} was started, with {a[key]!r}, got {b.get(key)!r}; "
                 "use another --out for another configuration"

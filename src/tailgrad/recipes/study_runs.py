@@ -9,10 +9,10 @@ from tailgrad.checks import InputError
 from tailgrad.data import Source
 from tailgrad.engine import Interrupted
 from tailgrad.files import write_json
-from tailgrad.recipes.assemble import MakeLoss, make_model, settle_speed
+from tailgrad.recipes.assemble import MakeLoss, make_model, settle_pretrained, settle_speed
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.prepare import Prepared, duplicates_of, prepare, split_seed
-from tailgrad.recipes.run_folder import RunFolder, read_json
+from tailgrad.recipes.run_folder import RunFolder, read_json, with_settled
 from tailgrad.recipes.same_split import split_of
 from tailgrad.recipes.talk import Talk
 from tailgrad.recipes.train import run_config, run_name
@@ -83,10 +83,14 @@ class StudyRuns:
     def _settled(self, config: Config, ready: Prepared) -> Config:
         path = self.path / "speed.json"
         if not path.exists():
-            model = make_model(config, ready.classes.num_classes)
+            found: dict[str, Any] = {
+                "pretrained": settle_pretrained(config, ready.classes.num_classes, self.talk)
+            }
+            model = make_model(with_settled(config, found), ready.classes.num_classes)
             speed = settle_speed(config, model, ready.size, len(ready.split.train))
-            write_json(path, {"precision": speed.precision, "channels_last": speed.channels_last})
-        return config.model_copy(update={"train": config.train.model_copy(update=read_json(path))})
+            found |= {"precision": speed.precision, "channels_last": speed.channels_last}
+            write_json(path, found)
+        return with_settled(config, read_json(path))
 
     def _within_time(self, config: Config) -> Config:
         if config.train.max_minutes is None:

@@ -10,7 +10,18 @@ from tailgrad.checks import InputError, one_of
 from tailgrad.recipes.run_folder import read_json
 
 FORMATS = ("md", "csv", "latex")
-HEADER = ("method", "seeds", "{metric}", "low", "high", "difference", "low", "high", "p (Holm)", "verdict")
+HEADER = (
+    "method",
+    "seeds",
+    "{metric}",
+    "low",
+    "high",
+    "difference",
+    "difference low",
+    "difference high",
+    "p (Holm)",
+    "verdict",
+)
 
 
 def table(study: str | Path, style: str = "md", metric: str | None = None) -> str:

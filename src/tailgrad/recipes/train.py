@@ -24,6 +24,7 @@ from tailgrad.engine import (
     load_weights,
     supervised_step,
 )
+from tailgrad.files import write_text
 from tailgrad.models import check_map
 from tailgrad.recipes.assemble import (
     MakeLoss,
@@ -33,16 +34,17 @@ from tailgrad.recipes.assemble import (
     make_loss,
     make_model,
     normalizer,
+    settle_pretrained,
     settle_speed,
 )
-from tailgrad.recipes.components import OWN, check_names, components
-from tailgrad.recipes.compose import compose, merge, overlay
+from tailgrad.recipes.components import OWN, check_names, check_options, components
+from tailgrad.recipes.compose import ABOUT, compose, merge, overlay
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.finish import EarlyConflict, finish
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.prepare import Prepared, open_config, prepare, split_seed
-from tailgrad.recipes.run_folder import RunFolder, settle
+from tailgrad.recipes.run_folder import RunFolder, config_text, with_settled
 from tailgrad.recipes.same_split import keep_split
 from tailgrad.recipes.scores import validator
 from tailgrad.recipes.talk import Talk, duration
@@ -143,7 +145,7 @@ def configure(
     """
     named = overlay("recipes", recipe) if recipe is not None else {}
     text = str(source) if isinstance(source, str | Path) else "python"
-    top = {k: v for k, v in named.items() if k not in {"regime", "method", "description"}}
+    top = {k: v for k, v in named.items() if k not in {"regime", "method", *ABOUT}}
     above = merge(top, overrides or {})
     probe = compose(text, "quick", "baseline", {k: v for k, v in above.items() if k == "data"})
     if not isinstance(opened, Source):
@@ -151,6 +153,9 @@ def configure(
     chosen = regime or named.get("regime") or opened.regime
     config = compose(text, chosen, as_overlay(method or named.get("method") or "baseline"), above)
     check_names(config)
+    check_options("heads", head_name(config), config.head.options, skip=2)
+    if not config.loss.name.startswith(OWN):
+        check_options("losses", config.loss.name, config.loss.options, skip=1)
     device_of(config.train.device)
     return config, opened
 
@@ -244,10 +249,15 @@ def run_config(
 
 
 def _job(config: Config, folder: RunFolder, ready: Prepared, say: Talk, loss: nn.Module) -> tuple[Job, float]:
+    pretrained = settle_pretrained(config, ready.classes.num_classes, say)
+    config = with_settled(config, {"pretrained": pretrained})
     model = make_model(config, ready.classes.num_classes, say)
-    say.warn_of(lambda: check_map(model, ready.size))
+    spatial = say.warn_of(lambda: check_map(model, ready.size))
+    if spatial:
+        say(f"final feature map of {' x '.join(map(str, spatial))} positions")
     speed = settle_speed(config, model, ready.size, len(ready.split.train))
-    config = settle(folder, config, speed.precision, speed.channels_last)
+    config = with_settled(config, {"precision": speed.precision, "channels_last": speed.channels_last})
+    write_text(folder.path / "config.yaml", config_text(config))
     normalize = normalizer(model, ready.normalize)
     learner = assemble(config, model, loss, speed, normalize)
     return Job(config, folder, ready, learner, normalize, say), speed.seconds
