@@ -50,7 +50,7 @@ def test_a_wrong_assignment(
     [
         ("head.name=cbsa", "head.name must be a known name, got 'cbsa'; did you mean 'csba'"),
         ("head.options.dropout=2", "dropout"),
-        ("head.options.branch=2", "got 'branch'; did you mean 'branches'"),
+        ("head.options.branch=2", "head.options.branch is not an option of csba; did you mean 'branches'"),
         ("loss.name=focl", "loss.name must be a known name, got 'focl'; did you mean 'focal'"),
         ("loss.options.wieghts=inverse", "loss.options.wieghts is not an option.*did you mean 'weights'"),
     ],

@@ -12,9 +12,10 @@ from tailgrad.recipes.compose import compose, named, overlay, parse_set
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.diagnose import diagnose
 from tailgrad.recipes.predict import Prediction, predict
+from tailgrad.recipes.run_config import Run
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.table import table
-from tailgrad.recipes.train import Run, train
+from tailgrad.recipes.train import train
 
 __all__ = [
     "Config",

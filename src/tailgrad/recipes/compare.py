@@ -17,11 +17,11 @@ from tailgrad.files import write_json, write_text, write_with
 from tailgrad.recipes.compose import merge, overlay
 from tailgrad.recipes.conclude import conclude, figure, mcnemar
 from tailgrad.recipes.config import Config
+from tailgrad.recipes.configure import as_overlay, configure, own_losses
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.run_folder import differing_keys, environment, read_json
 from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.talk import Talk
-from tailgrad.recipes.train import as_overlay, configure, own_losses
 from tailgrad.report import write_report
 
 

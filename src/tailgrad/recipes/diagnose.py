@@ -16,12 +16,12 @@ from tailgrad.interference import Interference, measure
 from tailgrad.models import check_map
 from tailgrad.recipes.assemble import device_of, make_model, normalizer
 from tailgrad.recipes.compose import merge, validate
+from tailgrad.recipes.configure import configure
 from tailgrad.recipes.prepare import Prepared, prepare
 from tailgrad.recipes.restore import check_classes, load_state, restore
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.same_split import check_split
 from tailgrad.recipes.talk import Talk
-from tailgrad.recipes.train import configure
 
 PARTS = ("train", "val", "test", "heldout")
 BATCH = 256

@@ -11,11 +11,12 @@ from tailgrad.engine import Interrupted
 from tailgrad.files import write_json
 from tailgrad.recipes.assemble import MakeLoss, make_model, settle_pretrained, settle_speed
 from tailgrad.recipes.config import Config
+from tailgrad.recipes.configure import run_name
 from tailgrad.recipes.prepare import Prepared, duplicates_of, prepare, split_seed
+from tailgrad.recipes.run_config import run_config
 from tailgrad.recipes.run_folder import RunFolder, read_json, with_settled
 from tailgrad.recipes.same_split import split_of
 from tailgrad.recipes.talk import Talk
-from tailgrad.recipes.train import run_config, run_name
 
 
 class StudyRuns:

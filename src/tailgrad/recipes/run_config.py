@@ -1,0 +1,203 @@
+"""Run one configuration into its folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+from torch import nn
+
+from tailgrad.checks import InputError
+from tailgrad.engine import (
+    Fitted,
+    Interrupted,
+    LossWatch,
+    MetricsLog,
+    Observer,
+    Plan,
+    ScalarLog,
+    fit,
+    load_weights,
+    supervised_step,
+)
+from tailgrad.files import write_text
+from tailgrad.models import check_map
+from tailgrad.recipes.assemble import (
+    MakeLoss,
+    assemble,
+    head_name,
+    make_loss,
+    make_model,
+    normalizer,
+    settle_pretrained,
+    settle_speed,
+)
+from tailgrad.recipes.config import Config
+from tailgrad.recipes.finish import EarlyConflict, finish
+from tailgrad.recipes.fresh_folder import fresh_folder
+from tailgrad.recipes.job import Job
+from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.run_folder import RunFolder, config_text, with_settled
+from tailgrad.recipes.same_split import keep_split
+from tailgrad.recipes.scores import validator
+from tailgrad.recipes.talk import Talk, duration
+from tailgrad.report import write_report
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        folder: where it is.
+        result: the content of ``result.json``.
+
+    Example: see ``train``.
+    """
+
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def macro_f1(self) -> float:
+        """Macro-F1 on the test part."""
+        return float(self.result["test"]["macro_f1"]["value"])
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+
+def run_config(
+    config: Config,
+    folder: RunFolder,
+    *,
+    opened: Any = None,
+    prepared: Prepared | None = None,
+    resume: bool = False,
+    talk: Talk | None = None,
+    own_loss: MakeLoss | None = None,
+) -> Run:
+    """Run one configuration into a folder; see ``train``.
+
+    Args:
+        config: everything that decides the result.
+        folder: where it goes.
+        opened: the source, if it is already open or is a Python object.
+        prepared: data shared with other runs of a study.
+        resume: go on with what the folder holds.
+        talk: who listens.
+        own_loss: a loss class of the user's own, called with the class counts.
+
+    Example: see ``train``.
+    """
+    say = talk or Talk(None)
+    with fresh_folder(folder.path):
+        config = folder.start(config, resume=resume)
+        ready = prepared or prepare(config, opened, say)
+        keep_split(folder, ready)
+        loss = make_loss(config, ready.classes, own_loss)
+        job, seconds = _job(config, folder, ready, say, loss)
+        _announce(job, seconds)
+        result = finish(job, _fit(job))
+    if prepared is None:  # in a study the report of the whole replaces those of its runs
+        write_report(folder.path)
+    say(f"{config.method}, seed {config.seed}: test macro-F1 {result['test']['macro_f1']['value']:.3f}")
+    return Run(folder.path, result)
+
+
+def _job(config: Config, folder: RunFolder, ready: Prepared, say: Talk, loss: nn.Module) -> tuple[Job, float]:
+    pretrained = settle_pretrained(config, ready.classes.num_classes, say)
+    config = with_settled(config, {"pretrained": pretrained})
+    model = make_model(config, ready.classes.num_classes, say)
+    spatial = say.warn_of(lambda: check_map(model, ready.size))
+    if spatial:
+        say(f"final feature map of {' x '.join(map(str, spatial))} positions")
+    speed = settle_speed(config, model, ready.size, len(ready.split.train))
+    config = with_settled(config, {"precision": speed.precision, "channels_last": speed.channels_last})
+    write_text(folder.path / "config.yaml", config_text(config))
+    normalize = normalizer(model, ready.normalize)
+    learner = assemble(config, model, loss, speed, normalize)
+    return Job(config, folder, ready, learner, normalize, say), speed.seconds
+
+
+def _announce(job: Job, seconds: float) -> None:
+    config, say = job.config, job.say
+    steps = -(-len(job.ready.split.train) // config.train.batch_size)
+    validation = 0.3 * len(job.ready.split.val) / config.train.batch_size
+    one = seconds * config.train.epochs * (steps + validation)
+    needed = f"about {duration(one)}"
+    if say.runs_left > 1:
+        needed += f" a run, {duration(one * say.runs_left)} for the {say.runs_left} runs left"
+    layout = "channels last" if config.train.channels_last else "contiguous"
+    say(
+        f"{config.method} on {config.model.name}: {config.train.precision}, {layout}; at most "
+        f"{config.train.epochs} epochs of {steps} steps, {needed}"
+    )
+
+
+def _fit(job: Job) -> Fitted:
+    config, folder = job.config, job.folder
+    loader = job.ready.loader("train", config.train.batch_size, config.seed)
+    last = folder.path / "checkpoint" / "last.safetensors"
+    done = load_weights(last)[1]["progress"] if last.exists() else {"epoch": 0, "step": 0}
+    if done["epoch"]:
+        job.say(f"going on after epoch {done['epoch']}")
+    observers: list[Observer] = [MetricsLog(folder.path / "metrics.jsonl", done["epoch"])]
+    observers += [EarlyConflict(job), *_tensorboard(config, folder)]
+    with job.say.progress(config.train.epochs * len(loader), config.method) as bars:
+        try:
+            return fit(
+                job.learner,
+                loader,
+                validator(job.learner, job.ready, 2 * config.train.batch_size, config.focus),
+                _plan(job),
+                step=supervised_step,
+                watch=LossWatch(job.ready.name, every=1 if job.learner.fabric.device.type == "cpu" else 20),
+                observers=[*observers, *bars],
+            )
+        except Interrupted as stop:
+            raise Interrupted(f"{stop} in {folder.path}") from stop
+
+
+def _plan(job: Job) -> Plan:
+    config, classes = job.config, job.ready.classes
+    meta = {
+        "classes": {"names": list(classes.names), "counts": list(classes.counts)},
+        "model": config.model.name,
+        "head": {"name": head_name(config), "options": config.head.options},
+        "size": list(job.ready.size),
+        "mean": list(job.normalize.mean),
+        "std": list(job.normalize.std),
+    }
+    return Plan(
+        epochs=config.train.epochs,
+        keep=job.folder.path / "checkpoint",
+        patience=config.train.patience,
+        monitor=f"val_{_monitor(config)}",
+        seed=config.seed,
+        minutes=config.train.max_minutes,
+        meta=meta,
+    )
+
+
+def _monitor(config: Config) -> str:
+    monitor = config.train.monitor
+    if monitor == "focus_f1" and config.focus is None:
+        raise InputError(
+            f"train.monitor={monitor} needs a class, got focus={config.focus}; set --focus CLASS"
+        )
+    return "focus_f1" if config.focus is not None and monitor == "macro_f1" else monitor
+
+
+def _tensorboard(config: Config, folder: RunFolder) -> list[Observer]:
+    if not config.train.tensorboard:
+        return []
+    try:
+        return [ScalarLog(TensorBoardLogger(folder.path, name="tensorboard", version=""))]
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"train.tensorboard=true needs the package {error.name}; install tailgrad[tensorboard] or set "
+            "train.tensorboard=false"
+        ) from error
