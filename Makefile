@@ -41,9 +41,7 @@ docs: $(DEV)  ## the documentation site, strict, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 picture: demo  ## the picture of the README, from the demo's report (needs Chromium)
-	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --force-device-scale-factor=1 \
-	  --virtual-time-budget=20000 --window-size=1180,1900 \
-	  --screenshot=docs/images/report-digits.png demo/study/report.html
+	$(BIN)/python docs/picture.py demo/study/report.html docs/images/report-digits.png --rows 0-960 3050-4140
 
 bench: $(DEV)  ## speed ratios; writes results/
 	$(BIN)/python benchmarks/training.py

@@ -1,6 +1,6 @@
 """Keep a finished study as evidence: its comparison with provenance as JSON, and one chart as SVG.
 
-    python benchmarks/publish.py STUDY results/NAME
+    python benchmarks/publish.py STUDY results/NAME [--commit HASH]
 
 Nothing of the images is copied: the JSON holds figures, class names, counts and the splits' hashes.
 """
@@ -111,8 +111,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--commit", help="the commit that the study was run with; default the present one")
     options = parser.parse_args()
     content = collect(options.study)
+    content["commit"] = options.commit or content["commit"]
     write_json(options.out / "comparison.json", content)
     title = f"{content['what']}, regime {content['study']['regime']}, {content['study']['seeds']} seeds"
     write_text(options.out / "chart.svg", chart(content["comparison"], title))
