@@ -65,7 +65,7 @@ def chart(comparison: dict[str, Any], title: str) -> str:
     """Dots a seed and means with intervals, one panel of rows a metric, as an SVG."""
     metrics = [m for m in TITLES if any(row["metric"] == m for row in comparison["rows"])]
     methods = list(dict.fromkeys(row["method"] for row in comparison["rows"]))
-    height = 70 + len(metrics) * (30 + ROW * len(methods))
+    height = 90 + len(metrics) * (30 + ROW * len(methods))
     parts, y = [_text(16, 28, title, 15, "bold")], 56
     for metric in metrics:
         parts.append(_text(16, y, TITLES[metric], 13, "bold"))
@@ -74,6 +74,12 @@ def chart(comparison: dict[str, Any], title: str) -> str:
             row = next(r for r in comparison["rows"] if (r["method"], r["metric"]) == (method, metric))
             parts += _row(row, y, REFERENCE if method == methods[0] else OTHER)
         y += 30
+    for i in range(6):
+        x = LEFT + (WIDTH - LEFT - RIGHT) * i // 5
+        parts.append(
+            f'<line x1="{x}" x2="{x}" y1="44" y2="{y - 14}" stroke="{FAINT}" stroke-dasharray="2 4"/>'
+        )
+        parts.append(_text(x - 9, y + 4, f"{i / 5:.1f}", 11))
     label = f"{title}: means over seeds with 95 % intervals"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
     frame = f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>'
