@@ -125,7 +125,7 @@ def test_an_interrupted_run_resumes_to_the_same_result(
         return original(*arguments)
 
     monkeypatch.setattr(scores, "score", stop_once)
-    with pytest.raises(Interrupted, match="1 finished epochs are kept in"):
+    with pytest.raises(Interrupted, match="finished epochs kept: 1 in"):
         train(photos, "quick", overrides=quick, out=tmp_path / "cut")
     assert not (tmp_path / "cut" / "result.json").exists()
     resumed = train(photos, "quick", overrides=quick, out=tmp_path / "cut", resume=True)

@@ -274,7 +274,7 @@ def test_the_number_of_seeds_is_said(seeds: int) -> None:
     assert ("1 seed" if seeds == 1 else f"{seeds} seeds") in page.facts
     note = next(block for block in section(page, "Every class") if isinstance(block, Text))
     assert ("one seed" in note.text) == (seeds == 1)
-    assert "1 runs not finished" in page.facts
+    assert "1 run not finished" in page.facts
     warned = [b for b in section(page, "Methods compared") if isinstance(b, Text) and b.strong]
     assert len(warned) == (seeds == 1)
 

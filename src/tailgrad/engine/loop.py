@@ -146,7 +146,7 @@ def fit(
             save_last(plan.keep / "last.safetensors", learner, asdict(fitted))
             kept = fitted.epoch
     except KeyboardInterrupt as error:
-        raise Interrupted(f"stopped by the user; {kept} finished epochs are kept") from error
+        raise Interrupted(f"stopped by the user; finished epochs kept: {kept}") from error
     fitted.stopped = _reason_to_stop(fitted, plan, limit)
     return fitted
 

@@ -29,8 +29,12 @@ def pair_mean(matrix: Matrix) -> float:
         >>> pair_mean(np.array([[1.0, -0.5], [-0.5, 1.0]]))
         -0.5
     """
-    pairs = matrix[~np.eye(len(matrix), dtype=bool)]
-    return float(mean_over(list(pairs))) if len(pairs) else float("nan")
+    return _known_mean(matrix[~np.eye(len(matrix), dtype=bool)])
+
+
+def _known_mean(values: Matrix) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def pooled(matrix: Matrix, groups: Sequence[npt.NDArray[np.intp]]) -> Matrix:
@@ -41,5 +45,5 @@ def pooled(matrix: Matrix, groups: Sequence[npt.NDArray[np.intp]]) -> Matrix:
         array([[ 2.5,  4.5],
                [10.5, 12.5]])
     """
-    blocks = [[mean_over(list(matrix[np.ix_(a, b)].ravel())) for b in groups] for a in groups]
+    blocks = [[_known_mean(matrix[np.ix_(a, b)]) for b in groups] for a in groups]
     return np.array(blocks, dtype=np.float64)

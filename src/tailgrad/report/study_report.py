@@ -54,7 +54,11 @@ def _facts(study: Study) -> tuple[str, ...]:
         "test set of its own" if study.settings.get("own_test") else "every seed draws its own split",
         *((f"focus {short(str(study.settings['focus']), 40)}",) if study.settings.get("focus") else ()),
         *((f"methods differ in: {', '.join(map(str, differences))}",) if differences else ()),
-        *((f"{len(study.unfinished)} runs not finished",) if study.unfinished else ()),
+        *(
+            (f"{len(study.unfinished)} run{'s'[: len(study.unfinished) - 1]} not finished",)
+            if study.unfinished
+            else ()
+        ),
     )
 
 
