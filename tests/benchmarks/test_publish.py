@@ -159,7 +159,10 @@ def test_marks_lie_where_the_figures_are(publish: Any, figures: dict[str, Any]) 
 def test_intervals_reach_from_end_to_end(publish: Any, figures: dict[str, Any]) -> None:
     lines = drawn(publish.chart, figures).findall(f"{SVG}line")
     thick = [line for line in lines if line.get("stroke-width") == "3"]
-    axes = [line for line in lines if line not in thick]
+    ticks = [line for line in lines if line.get("stroke-dasharray")]
+    axes = [line for line in lines if line not in thick + ticks]
+    assert [share(line.get("x1")) for line in ticks] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    assert all(line.get("x1") == line.get("x2") for line in ticks)
     ends = [(share(line.get("x1")), share(line.get("x2"))) for line in thick]
     assert ends == [pytest.approx((row["low"], row["high"]), abs=1e-4) for row in figures["rows"]]
     assert {(share(line.get("x1")), share(line.get("x2"))) for line in axes} == {(0.0, 1.0)}
@@ -185,7 +188,7 @@ def test_every_figure_and_name_is_written(publish: Any, figures: dict[str, Any])
         for title, metric in (("Macro-F1", "macro_f1"), ("Accuracy", "accuracy"))
         for part in (title, *(t for m, v in MEANS[metric].items() for t in (m, f"{v:.3f}")))
     ]
-    assert texts == ["A title", *panels]
+    assert texts == ["A title", *panels, "0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
 
 
 @pytest.mark.parametrize("methods", [1, 2, 9])
@@ -195,7 +198,8 @@ def test_everything_lies_within_the_picture(publish: Any, methods: int) -> None:
     _, _, width, height = map(float, image.get("viewBox").split())
     heights = [float(text.get("y")) for text in image.findall(f"{SVG}text")]
     assert 0 < min(heights) <= max(heights) <= height
-    rows_drawn = {line.get("y1") for line in image.findall(f"{SVG}line")}
+    lines = image.findall(f"{SVG}line")
+    rows_drawn = {line.get("y1") for line in lines if not line.get("stroke-dasharray")}
     assert len(rows_drawn) == methods
     assert image.find(f"{SVG}rect").get("width") == str(int(width))
 
