@@ -44,8 +44,8 @@ picture: demo  ## the picture of the README, from the demo's report (needs Chrom
 	$(BIN)/python docs/picture.py demo/study/report.html docs/images/report-digits.png --rows 0-960 3050-4140
 
 bench: $(DEV)  ## speed ratios; writes results/
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/heads.py
+	$(BIN)/python benchmarks/training.py --images 64
+	$(BIN)/python benchmarks/heads.py --rounds 41
 
 slow: $(DEV)  ## tests of minutes
 	$(BIN)/python -m pytest -q -m slow
