@@ -202,3 +202,11 @@ def test_profile_of_the_source_is_the_default() -> None:
 def test_refusals(call: Callable[[], object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         call()
+
+
+def test_a_study_with_counts_of_ones_own(photos: Path, fast: dict[str, Any], tmp_path: Path) -> None:
+    above = merge(fast, {"data": {"profile": "explicit", "counts": [12, 9, 6]}})
+    study = compare(photos, ["ce", "csba"], seeds=1, regime="quick", overrides=above, out=tmp_path / "s")
+    runs = read_study(study.folder).runs
+    kept = [n - max(1, round(0.15 * n)) for n in (12, 9, 6)]  # what validation leaves of the counts asked for
+    assert [runs[method][0].result["classes"]["counts"] for method in ("ce", "csba")] == [kept, kept]

@@ -8,15 +8,19 @@ from torch import nn
 from tailgrad.checks import one_of
 
 
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+def snake_case(name: str) -> str:
+    """A class's name as it is written in recipes.
+
+    Example:
+        >>> snake_case("BranchSum"), snake_case("CSBA")
+        ('branch_sum', 'csba')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _classes() -> dict[str, type[nn.Module]]:
     heads = import_module("tailgrad.heads")
-    return {
-        re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower(): getattr(heads, name) for name in heads.__all__
-    }
+    return {snake_case(name): getattr(heads, name) for name in heads.__all__}
 
 
 def head_names() -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """Classes by name, derived from each folder's ``__all__``: no second list."""
 
 import inspect
-import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 from tailgrad.checks import InputError, nearest, one_of
+from tailgrad.heads.names import snake_case
 from tailgrad.models.create_model import BACKBONES, TIMM
 from tailgrad.recipes.config import Config
 
@@ -18,8 +18,7 @@ def snake(name: str) -> str:
         >>> snake("CrossEntropyLoss"), snake("CSBA"), snake("BranchSum")
         ('cross_entropy', 'csba', 'branch_sum')
     """
-    short = name.removesuffix("Loss") or name
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", short).lower()
+    return snake_case(name.removesuffix("Loss") or name)
 
 
 def components(folder: str) -> dict[str, type]:

@@ -39,7 +39,7 @@ class DataConfig(Section):
     """leave training images out that are copies of images in a part that the source brings"""
     profile: Literal["default", "none", "exponential", "step", "pareto", "explicit"] = "default"
     imb_factor: Annotated[float, Field(gt=0)] | None = None
-    counts: list[Count] | None = None
+    counts: tuple[Count, ...] | None = None
     skip_unreadable: bool = False
     root: str | None = None
     image_column: str | None = None

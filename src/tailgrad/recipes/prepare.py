@@ -242,12 +242,8 @@ def profile_of(source: Source, data: DataConfig) -> Profile | None:
         if factor is None and counts is None:
             return source.profile
         own = source.profile.kind if source.profile else "exponential"
-        return Profile("explicit" if counts is not None else own, imb_factor=factor, counts=_tuple(counts))
-    return Profile(kind, imb_factor=factor, counts=_tuple(counts))
-
-
-def _tuple(counts: list[int] | None) -> tuple[int, ...] | None:
-    return None if counts is None else tuple(counts)
+        return Profile("explicit" if counts is not None else own, imb_factor=factor, counts=counts)
+    return Profile(kind, imb_factor=factor, counts=counts)
 
 
 def _thinned(
