@@ -18,11 +18,13 @@ from tailgrad.files import write_json
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def paired_ratio(a: Callable[[], object], b: Callable[[], object], rounds: int) -> dict[str, Any]:
+def paired_ratio(
+    a: Callable[[], object], b: Callable[[], object], rounds: int, warm_up: bool = True
+) -> dict[str, Any]:
     """Time a and b in turn (A B, B A, ...) after one warm-up each: ratio of each round, and median."""
     seconds: dict[str, list[float]] = {"a": [], "b": []}
     calls = {"a": a, "b": b}
-    for call in calls.values():
+    for call in calls.values() if warm_up else ():
         call()
     for i in range(rounds):
         for name in ("ab", "ba")[i % 2]:

@@ -20,6 +20,7 @@ import yaml
 
 from tailgrad.cli.app import app
 from tailgrad.recipes import Config, Entry, catalogue, overlay
+from tailgrad.recipes.combinations import combination_options
 from tailgrad.recipes.components import components
 from tailgrad.recipes.compose import ABOUT
 from tailgrad.recipes.config import METHOD_KEYS, Section
@@ -32,12 +33,17 @@ KINDS = {
     "backbone": ("Backbones", "Images to features: `model.name`, and `--model` of `diagnose`."),
     "head": ("Heads", "Features to logits: `head.name`, with `head.options`, set by methods."),
     "loss": ("Losses", "Logits and targets to one number: `loss.name`, with `loss.options`, set by methods."),
+    "combination": (
+        "Combinations",
+        "What becomes of the gradients of single classes: `combine.name`, with `combine.options`, set by "
+        "methods.",
+    ),
     "augmentation": ("Augmentations", "Changes of training batches: `train.augment`, a list in order."),
 }
 FILLED_IN = {"head": ("channels", "num_classes", "grid"), "loss": ("class_counts", "reduction")}
 MORE = {
     **dict.fromkeys(("method", "regime", "recipe"), ("source", "how sure")),
-    **dict.fromkeys(FILLED_IN, ("options and defaults",)),
+    **dict.fromkeys((*FILLED_IN, "combination"), ("options and defaults",)),
 }
 PACKAGES = {
     "types": "The values that travel between folders.",
@@ -47,6 +53,8 @@ PACKAGES = {
     "heads": "Features to logits.",
     "losses": "Logits and targets to one number.",
     "interference": "Class gradients, compared.",
+    "optim": "Class gradients to one update.",
+    "integrations": "Callbacks for the training loops of others.",
     "evaluate": "Figures, intervals, tests.",
     "engine": "The training loop and its parts.",
     "report": "From a folder to an HTML file.",
@@ -119,6 +127,8 @@ def _entries(kind: str, found: Sequence[Entry]) -> Iterator[str]:
 
 
 def _more(entry: Entry) -> list[str]:
+    if entry.kind == "combination":
+        return [_shown(combination_options(entry.name))]
     if entry.kind in FILLED_IN:
         return [_options(entry)]
     return [entry.paper, entry.status] if entry.kind in MORE else []
@@ -131,7 +141,11 @@ def _without_about(content: dict[str, Any]) -> dict[str, Any]:
 def _options(entry: Entry) -> str:
     made = components({"head": "heads", "loss": "losses"}[entry.kind])[entry.name]
     options = [p for p in inspect.signature(made).parameters.values() if p.name not in FILLED_IN[entry.kind]]
-    return ", ".join(_code(f"{p.name}={_yaml(p.default)}") for p in options) or "none"
+    return _shown({p.name: p.default for p in options})
+
+
+def _shown(options: dict[str, Any]) -> str:
+    return ", ".join(_code(f"{name}={_yaml(value)}") for name, value in options.items()) or "none"
 
 
 def _configuration() -> Iterator[str]:
@@ -143,7 +157,7 @@ def _configuration() -> Iterator[str]:
         "An unknown key or a value outside its range is an error that names the nearest key."
     )
     yield (
-        f"Methods set {' and '.join(map(_code, METHOD_KEYS))} only; the rest is the regime's. The\n"
+        f"Methods set {', '.join(map(_code, METHOD_KEYS))} only; the rest is the regime's. The\n"
         "defaults below are what holds where neither regime nor method says anything."
     )
     defaults = Config(source="").model_dump(mode="json")

@@ -23,10 +23,12 @@ FOLDERS = (
     "losses",
     "models",
     "interference",
+    "optim",
     "evaluate",
     "engine",
     "report",
     "recipes",
+    "integrations",
 )
 HEADS = components("heads")
 LOSSES = {name: item for name, item in components("losses").items() if issubclass(item, nn.Module)}

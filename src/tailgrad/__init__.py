@@ -10,12 +10,15 @@ _HOME = {
     "open_source": "tailgrad.data",
     "create_model": "tailgrad.models",
     "measure": "tailgrad.interference",
+    "class_gradients": "tailgrad.interference",
+    "Monitor": "tailgrad.interference.monitor",
     "train": "tailgrad.recipes",
     "compare": "tailgrad.recipes",
     "diagnose": "tailgrad.recipes",
     "predict": "tailgrad.recipes",
     "table": "tailgrad.recipes",
     "write_report": "tailgrad.report",
+    "advise": "tailgrad.report",
     "InputError": "tailgrad.checks",
 }
 __all__ = sorted(_HOME)

@@ -9,12 +9,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tailgrad.cli.app import COMMANDS
+from tailgrad.cli.diagnose import _intervals
 from tailgrad.interference import Interference
+from tailgrad.interference.tiles import TiledInterference, tiles_of
+from tailgrad.recipes import catalogue
 from tailgrad.recipes.run_folder import read_json
 
 
@@ -54,7 +59,7 @@ def in_json(cli: Any, photos: Path, fast: list[str], run: Path, study: Path, her
 KEYS = {
     "audit": {"images", "classes", "imbalance_factor", "unreadable", "exact", "recommendation"},
     "train": {"folder", "test", "val", "classes", "status", "epochs"},
-    "diagnose": {"conflict", "null", "excess", "class_names", "counts"},
+    "diagnose": {"conflict", "null", "excess", "class_names", "counts", "advice"},
     "compare": {"folder", "rows", "paired", "metric", "conclusion"},
     "table": {"table", "rows", "paired", "metric", "conclusion"},
     "report": {"report"},
@@ -135,10 +140,39 @@ def test_time_used_up_prints_the_command_that_goes_on(
 def test_diagnose_a_run_prints_pairs_null_and_excess(cli: Any, run: Path, here: Path) -> None:
     done = cli("diagnose", run, "--out", "found", "--part", "train")
     saved = Interference.load(here / "found")
-    rows = [line.split() for line in done.out.splitlines()]
-    for first, second, *figures in saved.worst_pairs(6):
+    assert saved.train_counts.tolist() == read_json(run / "result.json")["classes"]["counts"]
+    rows = [line.split()[:5] for line in done.out.splitlines()]
+    for first, second, *figures in saved.worst_pairs(6, by="excess"):
         assert [first, second, *(f"{figure:+.3f}" for figure in figures)] in rows
+    assert "speak for" not in done.out, "training images at convergence are no grounds for advice"
     assert done.out.splitlines()[-1] == "saved: found.npz, found.json"
+
+
+def test_diagnose_shows_intervals_where_there_are_any() -> None:
+    conflict = np.array([[1.0, -0.6, 0.2], [-0.6, 1.0, 0.1], [0.2, 0.1, 1.0]])
+    ends = np.stack([conflict - 0.1, conflict + 0.3])
+    ends[:, 0, 2] = np.nan
+    sure = _intervals(SimpleNamespace(class_names=("a", "b", "c"), excess_interval=ends))
+    assert sure("a", "b") == "[-0.700, -0.300]"
+    assert sure("a", "c") == ""
+    assert _intervals(SimpleNamespace(class_names=("a",), excess_interval=None))("a", "a") == ""
+    units = np.eye(3, dtype=np.float32)
+    one = np.ones(3)
+    many = TiledInterference(tiles_of(("a", "b", "c"), one.astype(int), "all", one, one, units, units))
+    assert _intervals(many)("a", "b") == ""
+
+
+def test_diagnose_a_run_advises_only_known_methods(cli: Any, run: Path) -> None:
+    done = cli("diagnose", run)
+    assert "What these figures speak for\n1. " in done.out
+    advice = strict(cli("diagnose", run, "--json").out)["advice"]
+    known = {entry.name for entry in catalogue() if entry.kind == "method"}
+    told = [one for one in advice if one["kind"] not in {"too few samples", "nothing to conclude"}]
+    assert all(one["remedy"] in known | {""} for one in told)
+    kept = read_json(run / "result.json")["advice"]
+    assert {one["kind"] for one in kept} == {one["kind"] for one in advice}
+    of_training = strict(cli("diagnose", run, "--part", "train", "--json").out)
+    assert of_training["advice"] == []
 
 
 def test_diagnose_a_source_with_random_and_with_given_weights(

@@ -41,7 +41,8 @@ def keys(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key
-            yield from keys(inner)
+            if key != "evidence":  # names of figures
+                yield from keys(inner)
     elif isinstance(value, list):
         for inner in value:
             yield from keys(inner)

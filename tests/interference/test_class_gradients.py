@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tailgrad.interference import measure
-from tailgrad.interference.buckets import class_chunks
-from tailgrad.interference.class_gradients import class_gradients
-from tailgrad.interference.criterion import per_example
-from tailgrad.interference.evaluation import evaluating
-from tailgrad.interference.network import Network
+from tailgrad.interference import class_gradients, measure
 
 Net = tuple[nn.Module, Tensor, Tensor]
 Brute = Callable[..., dict[str, Tensor]]
@@ -69,13 +64,12 @@ def test_losses_and_counts(network: Net) -> None:
 
 def test_class_gradients_add_up_to_the_gradient_of_the_mean_loss(network: Net) -> None:
     model, inputs, target = network
-    wrapped = Network(model)
-    with evaluating([model], wrapped.device):
-        chunks = class_chunks([(inputs, target)], 4)
-        gradients = class_gradients(wrapped, chunks, per_example(None), list("abcd"))
-        mean = torch.autograd.grad(F.cross_entropy(model(inputs), target), list(wrapped.parameters.values()))
-    prior = gradients.counts.double() / gradients.counts.sum()
-    for rows, expected in zip(gradients.parameters.values(), mean, strict=True):
+    gradients = class_gradients(model, [(inputs, target)], parameters="all")
+    parameters = dict(model.eval().named_parameters())
+    mean = torch.autograd.grad(F.cross_entropy(model(inputs), target), list(parameters.values()))
+    prior = torch.from_numpy(gradients.counts / gradients.counts.sum())
+    assert list(gradients.rows) == list(parameters)
+    for rows, expected in zip(gradients.rows.values(), mean, strict=True):
         torch.testing.assert_close(prior @ rows, expected.flatten(), rtol=1e-10, atol=1e-13)
 
 

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from tailgrad.checks import InputError
-from tailgrad.interference import buckets, measure
+from tailgrad.interference import measure
 from tailgrad.interference.batches import batches
 from tailgrad.types import Batch
 
@@ -121,6 +119,7 @@ BAD = {
     "empty": ([], "at least one example, got an empty list"),
     "empty generator": (iter(()), "at least one example"),
     "no labels": ([INPUTS], "got Tensor without a label"),
+    "dictionary without labels": ([{"x": INPUTS}], "got dict without a label"),
     "one-tuple": ([(INPUTS,)], "got tuple without a label"),
     "array pair": (INPUTS, "wrap arrays in torch.utils.data.TensorDataset"),
     "mapping": ({"inputs": INPUTS}, "got dict"),
@@ -133,7 +132,9 @@ BAD = {
     "one-hot": ([(INPUTS, nn.functional.one_hot(TARGET))], r"got shape \[23, 4\]"),
     "unequal": ([(INPUTS, TARGET[:5])], r"inputs \[23, 6\] and target \[5\]"),
     "mixed": ([(INPUTS, TARGET), (INPUTS[0], TARGET[0])], "one entry an example"),
-    "sizes": ([(INPUTS, TARGET), (INPUTS[:, :2], TARGET)], r"got \[2\] after \[6\]"),
+    "dimensions": ([(INPUTS, TARGET), (INPUTS[:, None], TARGET)], r"one form, got \[\(1, 6\)\] where"),
+    "unequal inputs": ([((INPUTS, INPUTS[:5]), TARGET)], r"inputs \[\[23, 6\], \[5, 6\]\] and target"),
+    "no inputs": ([((), TARGET)], "as inputs, got tuple"),
     "pictures": ([("cat.png", 1)], "as inputs, got str"),
 }
 
@@ -143,52 +144,3 @@ def test_bad_data(case: str) -> None:
     data, message = BAD[case]
     with pytest.raises(InputError, match=message):
         list(batches(data))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
-    size=st.integers(1, 20),
-    chunk=st.integers(1, 7),
-    held=st.integers(1, 12),
-)
-def test_chunks_hold_one_class_and_lose_nothing(labels: list[int], size: int, chunk: int, held: int) -> None:
-    target, inputs = torch.tensor(labels), torch.arange(len(labels))
-    stream = zip(inputs.split(size), target.split(size), strict=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(buckets, "_CHUNK", chunk)
-        patch.setattr(buckets, "_HELD", held)
-        chunks = list(buckets.class_chunks(stream, 5))
-    assert all(0 < len(x) <= chunk for _, x in chunks)
-    assert all(target[i] == label for label, x in chunks for i in x)
-    assert sorted(i for _, x in chunks for i in x.tolist()) == inputs.tolist()
-
-
-def test_chunks_are_full_while_the_stream_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buckets, "_CHUNK", 8)
-    stream = [(torch.arange(10), torch.arange(10) % 2)] * 8
-    lengths = [len(x) for _, x in buckets.class_chunks(stream, 2)]
-    assert lengths == [8] * 10
-
-
-def test_held_inputs_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buckets, "_HELD", 30)
-    pulled = given_out = 0
-    most = 0
-
-    def stream() -> Iterator[tuple[Tensor, Tensor]]:
-        nonlocal pulled
-        for _ in range(20):
-            pulled += 10
-            yield torch.zeros(10), torch.arange(10)
-
-    for _, x in buckets.class_chunks(stream(), 10):
-        given_out += len(x)
-        most = max(most, pulled - given_out)
-    assert given_out == 200
-    assert most <= 40
-
-
-def test_large_images_come_in_small_chunks() -> None:
-    image = torch.zeros(1, 3, 224, 224).expand(40, -1, -1, -1)
-    assert [len(x) for _, x in buckets.class_chunks([(image, torch.zeros(40).long())], 2)] == [27, 13]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tailgrad.checks import InputError
-from tailgrad.interference import measure
+from tailgrad.interference import Extras, Update, measure
 from tailgrad.interference.evaluation import evaluating
 
 Net = tuple[nn.Module, Tensor, Tensor]
@@ -95,13 +95,13 @@ def test_nested_modes_are_restored_one_by_one() -> None:
     assert [m.training for m in model.modules()] == before
 
 
-def test_autocast_is_off_inside(network: Net) -> None:
+def test_autocast_changes_little(network: Net) -> None:
     model, inputs, target = network
     model, inputs = model.float(), inputs if inputs.dtype == torch.int64 else inputs.float()
     plain = measure(model, [(inputs, target)])
     with torch.autocast("cpu", torch.bfloat16):
         again = measure(model, [(inputs, target)])
-    np.testing.assert_array_equal(plain.conflict, again.conflict)
+    np.testing.assert_allclose(again.conflict, plain.conflict, atol=0.03)
 
 
 def test_frozen_parameters_are_measured(network: Net) -> None:
@@ -204,7 +204,7 @@ BAD_MODELS = {
     "tuple": (_Returns(lambda z: (z, z)), "got tuple; wrap its forward"),
     "map": (_Returns(lambda z: z[:, :, None]), r"got shape \[2, 4, 1\] for 2 inputs"),
     "one output": (_Returns(lambda z: z[:, :1]), r"with K >= 2, got shape \[2, 1\]"),
-    "detached": (_Returns(lambda z: z.detach()), "must be differentiable"),
+    "detached": (_Returns(lambda z: z.detach()), "linear.bias which no loss reaches"),
     "changing width": (_Returns(lambda z: z if len(z) == 2 else z[:, :3]), "must return 4 logits, got 3"),
     "narrow": (nn.Linear(6, 3), r"target must be in \[0, 3\), the model's logits, got 3"),
     "nan": (_nan_weight(), "loss must be finite, got nan for class 'a'"),
@@ -222,10 +222,10 @@ def test_bad_model(case: str) -> None:
 
 BAD_CRITERIA = {
     "mean": (nn.CrossEntropyLoss(), "reduction='mean'; build it with reduction=\"none\""),
-    "scalar": (lambda z, _: z.sum(), r"one loss an example \[5\], got \[\]"),
+    "scalar": (lambda z, _: z.sum(), r"one loss an example \[20\], got \[\]"),
     "number": (lambda *_: 0.0, "got float"),
-    "matrix": (lambda z, _: z, r"got \[5, 4\]"),
-    "detached": (lambda z, _: z.detach().sum(1), "a loss without a graph for class 0"),
+    "matrix": (lambda z, _: z, r"got \[20, 4\]"),
+    "detached": (lambda z, _: z.detach().sum(1), "a loss without a graph; remove no_grad"),
     "infinite": (lambda z, _: z.sum(1) / 0, "loss must be finite"),
     "features": (
         type("SupCon", (), {"takes": "features", "__call__": print})(),
@@ -260,7 +260,16 @@ def test_a_criterion_is_put_in_evaluation_mode(perceptron: nn.Module) -> None:
         ({"class_names": list("abc")}, [0, 1, 2], r"for each of 4 logits, got \['a', 'b', 'c'\]"),
         ({"class_names": "abcd"}, [0, 1, 2], "got 'abcd'"),
         ({"max_per_class": 0}, [0, 1, 2], r"max_per_class must be in \[1, inf\], got 0"),
-        ({"null_per_class": 0}, [0, 1, 2], r"null_per_class must be in \[1, inf\], got 0"),
+        ({"folds": 1}, [0, 1, 2], "folds must be 0 or at least 2, got 1"),
+        ({"folds": -2}, [0, 1, 2], "folds must be 0 or at least 2, got -2"),
+        ({"sketch": 63}, [0, 1, 2], "sketch must be at least 64 numbers, or 0 for exact gradients, got 63"),
+        ({"sketch": 128.0}, [0, 1, 2], r"sketch must be at least 64 .* got 128\.0"),
+        ({"sketch": -1}, [0, 1, 2], "sketch must be at least 64 .* got -1"),
+        (
+            {"extras": Extras(train_counts=[5, 2])},
+            [0, 1, 2],
+            r"one number for each of 4 classes, got shape \[2\]",
+        ),
         ({}, [0, 1, -1], r"\[0, 4\), the model's logits, got -1"),
         ({}, [0, 1, 9], r"\[0, 4\), the model's logits, got 9"),
     ],
@@ -270,3 +279,34 @@ def test_bad_arguments(
 ) -> None:
     with pytest.raises(InputError, match=message):
         measure(perceptron, [(torch.randn(3, 6), torch.tensor(target))], **options)  # type: ignore[arg-type]
+
+
+def test_an_empty_pool_is_refused() -> None:
+    with pytest.raises(InputError, match=r"null_examples must be in \[1, inf\], got 0"):
+        Extras(null_examples=0)
+
+
+@pytest.mark.parametrize("why", ["an update is set beside them", "a class-balanced control is asked for"])
+def test_a_generator_that_would_be_read_twice_is_refused_before_it_is_read(
+    why: str, perceptron: nn.Module
+) -> None:
+    pulled = []
+    stream = (pulled.append(0) or (torch.randn(4, 6), torch.arange(4)) for _ in range(3))
+    update = Update({name: torch.ones_like(p) for name, p in perceptron.named_parameters()})
+    options: dict[str, object] = {"update": update} if "update" in why else {"extras": Extras(control=True)}
+    with pytest.raises(InputError, match=f"readable twice where {why}, got a generator"):
+        measure(perceptron, stream, **options)  # type: ignore[arg-type]
+    assert pulled == []
+
+
+@pytest.mark.parametrize("sketch", [0, 64])
+def test_an_update_of_other_shapes_is_refused(sketch: int, perceptron: nn.Module) -> None:
+    before = copy.deepcopy(perceptron.state_dict())
+    delta = {name: torch.ones_like(p) for name, p in perceptron.named_parameters()}
+    for wrong in (torch.ones(3), torch.ones(6, 16)):
+        delta["0.weight"] = wrong.double()
+        with pytest.raises(InputError, match=r"an update with other shapes: .* for '0.weight' of \[16, 6\]"):
+            measure(
+                perceptron, [(torch.randn(8, 6), torch.arange(8) % 4)], update=Update(delta), sketch=sketch
+            )
+    assert all(torch.equal(value, before[name]) for name, value in perceptron.state_dict().items())

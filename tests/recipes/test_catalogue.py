@@ -79,7 +79,7 @@ def test_no_two_entries_share_kind_and_name() -> None:
     keys = [(entry.kind, entry.name) for entry in ENTRIES]
     assert len(keys) == len(set(keys))
     assert {kind for kind, _ in keys} == {
-        *("method", "regime", "recipe", "backbone", "head", "loss", "augmentation"),
+        *("method", "regime", "recipe", "backbone", "head", "loss", "combination", "augmentation"),
     }
 
 

@@ -31,7 +31,27 @@ def cosines(random: np.random.Generator, classes: int) -> np.ndarray:
     return vectors @ vectors.T
 
 
-def interference(names: tuple[str, ...], counts: tuple[int, ...], seed: int, branches: bool) -> Interference:
+def certain(conflict: np.ndarray, counts: tuple[int, ...], random: np.random.Generator) -> dict[str, Any]:
+    """The fields that hold how sure a measurement is; one pair is not to be told from noise."""
+    size = len(counts)
+    clean = 1.2 * conflict
+    if size > 3:
+        clean[0, 1] = clean[1, 0] = np.nan
+    half = 0.2 + random.random((size, size))
+    half = (half + half.T) / 2
+    return {
+        "disattenuated": clean,
+        "interval": np.stack([clean - half, clean + half]),
+        "reliability": np.where(np.isnan(np.diagonal(conflict)), np.nan, random.random(size)),
+        "null_error": np.full((size, size), 0.01),
+        "contributions": random.normal(size=(size, size)) + 2 * np.eye(size),
+        "train_counts": np.array(counts),
+    }
+
+
+def interference(
+    names: tuple[str, ...], counts: tuple[int, ...], seed: int, branches: bool, sure: bool = False
+) -> Interference:
     random = np.random.default_rng(seed)
     size = len(names)
     layers = [f"backbone.stage{i}.conv" for i in range(6)]
@@ -41,7 +61,7 @@ def interference(names: tuple[str, ...], counts: tuple[int, ...], seed: int, bra
         conflict[-1, :] = conflict[:, -1] = np.nan
     return Interference(
         class_names=names,
-        counts=np.array(counts),
+        counts=np.full(size, 7) if sure else np.array(counts),
         primary="backbone",
         conflict=conflict,
         null=null,
@@ -57,6 +77,7 @@ def interference(names: tuple[str, ...], counts: tuple[int, ...], seed: int, bra
         )
         if branches
         else None,
+        **(certain(conflict, counts, random) if sure else {}),
     )
 
 
@@ -114,6 +135,10 @@ def write_run(
         "classes": {"names": list(names), "counts": list(counts)},
         "test": test.to_dict(),
         "val": val.to_dict(),
+        "advice": [
+            {"kind": "conflict", "remedy": "csba", "reason": "Excess of <b>x</b>.", "strength": 2.0},
+            {"kind": "conflict", "remedy": "", "reason": "Excess of <b>x</b>.", "strength": 1.9},
+        ],
         "focus": focus and {"class": focus, "threshold": 0.37, "f1": test.row(focus).f1.to_dict()},
     }
     folder.mkdir(parents=True)
@@ -125,7 +150,9 @@ def write_run(
     (folder / "environment.json").write_text(json.dumps({"torch": "2.12", "cpu_cores": 2}))
     (folder / "split.json").write_text(json.dumps({"sha256": f"{seed:02d}" + "ab" * 31, "seed": seed}))
     for place, moment in enumerate(moments):
-        found = interference(names, counts, 10 * seed + place + len(method), branches=method == "csba")
+        start = 10 * seed + place + len(method)
+        # files written before there were intervals look like that of the training images
+        found = interference(names, counts, start, branches=method == "csba", sure=moment != "train")
         found.save(folder / "interference" / moment)
     return result
 

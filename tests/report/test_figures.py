@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from tailgrad.evaluate import Estimate
 from tailgrad.report.blocks import Figure
 from tailgrad.report.figures import (
+    CONFUSION,
+    HARM,
+    ClassValues,
     Curve,
     LayerSeries,
     Series,
@@ -17,6 +20,7 @@ from tailgrad.report.figures import (
     curves,
     heat_map,
     layers,
+    reliability,
     seed_dots,
 )
 from tailgrad.types import ClassInfo
@@ -71,7 +75,30 @@ def test_heat_map_says_what_is_blank_and_survives_only_blanks() -> None:
 
 def test_confusion_names_the_most_frequent_error() -> None:
     shares = np.array([[0.5, 0.4, 0.1], [0, 1, 0], [0.2, 0.2, 0.6]])
-    assert "rare taken for <b>common</b>, 40%" in heat_map("Confusion", "", shares, CLASSES, share=True).alt
+    assert (
+        "rare taken for <b>common</b>, 40%" in heat_map("Confusion", "", shares, CLASSES, scale=CONFUSION).alt
+    )
+
+
+def test_harm_keeps_its_direction() -> None:
+    shares = np.array([[1, -0.5, 0.2], [0.1, 1, -2], [0.3, 0.3, 1]])
+    figure = heat_map("Harm", "", shares, CLASSES, scale=HARM)
+    assert figure.alt == "Most hurt: <b>common</b> by middle, -2.00."
+    drawn = check(figure)
+    assert drawn.layout.xaxis.title.text == "the class that pulls"
+    assert drawn.data[0].z[0][1] == -2  # rows and columns: common, middle, rare
+    assert heat_map("Harm", "", np.eye(3), CLASSES, scale=HARM).alt == "No class hurts another."
+
+
+def test_reliability_is_drawn_over_the_training_count() -> None:
+    series = [ClassValues("a", np.array([0.1, 0.9, np.nan])), ClassValues("b", np.full(3, np.nan))]
+    figure = reliability(CLASSES, series)
+    drawn = check(figure)
+    assert list(drawn.data[0].x) == [300, 40, 5]
+    assert list(drawn.data[0].y) == [0.9, None, 0.1]
+    assert drawn.layout.xaxis.type == "log"
+    assert "a: least reliable rare (0.10), most <b>common</b> (0.90)." in figure.alt
+    assert "b: no class's gradient can be told from noise." in figure.alt
 
 
 def test_pooled_heat_map_leaves_the_diagonal_out() -> None:

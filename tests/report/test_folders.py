@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 import pytest
 
 from tailgrad.checks import InputError
+from tailgrad.interference import Interference
 from tailgrad.report.folders import read_run, read_study
 
 
@@ -65,3 +67,23 @@ def test_old_results_without_optional_fields_are_read(tmp_path: Path, run_folder
     assert run.val is None
     assert run.epochs == ()
     assert run.split == {}
+
+
+def test_measurements_written_before_there_were_intervals_are_read(run_folder: Path, tmp_path: Path) -> None:
+    old_fields = {
+        *("class_names", "counts", "primary", "conflict", "null", "norms", "loss", "groups", "group_null"),
+        *("layers", "layer_null", "layer_norms", "branches", "gates", "geometry", "$kind"),
+    }
+    for ending in ("json", "npz"):
+        shutil.copy(run_folder / "interference" / f"heldout.{ending}", tmp_path)
+    place = tmp_path / "heldout.json"
+    tree = json.loads(place.read_text(encoding="utf-8"))
+    tree["result"] = {key: value for key, value in tree["result"].items() if key in old_fields}
+    place.write_text(json.dumps(tree), encoding="utf-8")
+    found = Interference.load(tmp_path / "heldout")
+    assert (found.excess_interval, found.contributions, found.alignment) == (None, None, None)
+    assert "carry no interval" in found.summary()
+    del tree["result"]["conflict"]
+    place.write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.raises(InputError, match="path must hold a saved result, got .*conflict"):
+        Interference.load(tmp_path / "heldout")

@@ -1,10 +1,13 @@
 """tailgrad diagnose."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tailgrad.checks import InputError
 from tailgrad.cli.options import JsonOption, SetOption, overrides_of
 from tailgrad.cli.output import err, short, show_json, show_raw, show_table, show_text
 
@@ -46,7 +49,9 @@ def diagnose(
     A cosine of -1 means that two classes want opposite changes, 0 that they ignore
     each other, +1 that they agree. The null is what softmax and the class prior
     alone would give; only the excess, cosine minus null, says something about
-    your network.
+    your network. The interval (90 %) is that of the excess without the noise of few
+    examples; it is blank where that cannot be told from noise. For a finished run,
+    what its figures speak for is listed at the end.
 
     Examples:
         tailgrad diagnose runs/my-run
@@ -54,25 +59,54 @@ def diagnose(
         tailgrad diagnose digits-lt --model timm/resnet18
     """
     from tailgrad.recipes import diagnose as run
+    from tailgrad.recipes.advise_run import advise_run, as_fields
 
     above = overrides_of(assignments)
     found = run(
         run_or_source, model=model, weights=weights, part=part, overrides=above, out=out, console=err()
     )
+    is_run = model is None and weights is None and Path(run_or_source, "result.json").is_file()
+    advice = advise_run(run_or_source, found) if is_run and part != "train" else []
     if as_json:
-        show_json(found.to_dict())
+        show_json(found.to_dict() | ({"advice": as_fields(advice)} if is_run else {}))
     else:
         _show(found)
+        _show_advice(advice)
         if out is not None:
             stem = str(out).removesuffix(".npz").removesuffix(".json")
             show_raw(f"saved: {stem}.npz, {stem}.json")
 
 
 def _show(found: Any) -> None:
+    sure = _intervals(found)
     rows = [
-        [short(a), short(b), f"{conflict:+.3f}", f"{null:+.3f}", f"{excess:+.3f}"]
-        for a, b, conflict, null, excess in found.worst_pairs(6)
+        [short(a), short(b), f"{conflict:+.3f}", f"{null:+.3f}", f"{excess:+.3f}", sure(a, b)]
+        for a, b, conflict, null, excess in found.worst_pairs(6, by="excess")
     ]
-    header = ["class", "class", "cosine", "null", "excess"]
-    show_table("Most opposed pairs of classes", header, rows)
+    header = ["class", "class", "cosine", "null", "excess", "90 % without noise"]
+    show_table("Pairs of classes that oppose most beyond the null", header, rows)
     show_text(f"\n{found.summary()}")
+
+
+def _intervals(found: Any) -> Callable[[str, str], str]:
+    """The interval of a pair's excess as text, blank where there is none."""
+    try:
+        ends = found.excess_interval
+    except InputError:  # too many classes to keep a matrix
+        ends = None
+    place = {name: k for k, name in enumerate(found.class_names)}
+
+    def interval(first: str, second: str) -> str:
+        if ends is None:
+            return ""
+        low, high = ends[:, place[first], place[second]].tolist()
+        return "" if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+
+    return interval
+
+
+def _show_advice(advice: Any) -> None:
+    from tailgrad.report.advice import words
+
+    if advice:
+        show_text(f"\nWhat these figures speak for\n{words(advice)}")

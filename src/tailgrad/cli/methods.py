@@ -7,11 +7,11 @@ from tailgrad.cli.output import show_json, show_table
 
 
 def methods(as_json: JsonOption = False) -> None:
-    """List everything that can be named: methods, regimes, recipes, backbones, heads, losses, augmentations.
+    """List everything that can be named: methods, regimes, recipes, and what those are made of.
 
-    A regime fixes what every method of a comparison shares, a method sets head
-    and loss, a recipe is one of each. A YAML file of your own works wherever one
-    of these is named.
+    A regime fixes what every method of a comparison shares, a method sets head,
+    loss and what combines the gradients of classes, a recipe is one of each. A
+    YAML file of your own works wherever one of these is named.
 
     Examples:
         tailgrad methods

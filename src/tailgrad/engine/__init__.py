@@ -6,7 +6,10 @@ a way of stepping: write a function with the same signature in a file of its own
 choose it.
 """
 
+from tailgrad.engine.balanced_step import balanced_step
 from tailgrad.engine.checkpoint import load_last, load_weights, save_last, save_weights
+from tailgrad.engine.combine_step import combined_step
+from tailgrad.engine.gap_step import gap_step
 from tailgrad.engine.infer import infer
 from tailgrad.engine.learner import Learner
 from tailgrad.engine.loop import Fitted, Interrupted, Plan, fit
@@ -30,8 +33,11 @@ __all__ = [
     "ScalarLog",
     "Schedule",
     "Trial",
+    "balanced_step",
     "choose_speed",
+    "combined_step",
     "fit",
+    "gap_step",
     "infer",
     "load_last",
     "load_weights",

@@ -13,6 +13,8 @@ from tailgrad.engine.learner import Learner
 from tailgrad.files import write_with
 
 Meta = dict[str, Any]
+COMBINER = "combiner."
+"""What the names of an optimiser's tensors begin with that are no state of a parameter."""
 
 
 def save_weights(path: Path, model: nn.Module, meta: Meta) -> Path:
@@ -76,6 +78,7 @@ def save_last(path: Path, learner: Learner, meta: Meta) -> Path:
                 tensors[f"optimizer.{index}.{name}"] = value.detach().clone().contiguous()
             else:
                 numbers[f"{index}.{name}"] = value
+    tensors |= _own(state.get("combiner", {}), COMBINER)
     return _save(path, tensors, {"progress": meta, "groups": state["param_groups"], "numbers": numbers})
 
 
@@ -110,7 +113,8 @@ def _optimizer_state(tensors: dict[str, Tensor], meta: Meta) -> Meta:
         {k: tuple(v) if isinstance(v, list) and k == "betas" else v for k, v in g.items()}
         for g in meta["groups"]
     ]
-    return {"state": state, "param_groups": groups}
+    combiner = _part(tensors, COMBINER)
+    return {"state": state, "param_groups": groups} | ({"combiner": combiner} if combiner else {})
 
 
 def _own(state: dict[str, Any], prefix: str = "") -> dict[str, Tensor]:

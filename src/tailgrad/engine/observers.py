@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from lightning.fabric.loggers.logger import Logger
 
 from tailgrad.files import finite, write_text
+from tailgrad.interference.monitor_record import scalars
 from tailgrad.types import StepRecord
 
 Row = dict[str, Any]
@@ -28,7 +29,9 @@ class Observer(Protocol):
 
 
 class MetricsLog:
-    r"""One JSON object a line and epoch, in ``metrics.jsonl``.
+    r"""One JSON object a line and epoch, in ``metrics.jsonl``, and one for each record of a monitor.
+
+    Records hold ``"kind": "interference"`` and come before the line of their epoch, which has no ``kind``.
 
     Args:
         path: the file.
@@ -48,6 +51,7 @@ class MetricsLog:
 
     def __init__(self, path: Path, epoch: int = 0) -> None:
         self.path = path
+        self._records: list[Row] = []
         # Not splitlines: a class name may hold a character that it takes for the end of a line.
         lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         self._kept = "".join(f"{line}\n" for line in lines if _epoch_of(line) <= epoch)
@@ -56,9 +60,15 @@ class MetricsLog:
     def on_step(self, record: StepRecord) -> None:
         """Steps are not logged here."""
 
+    def on_record(self, record: Row) -> None:
+        """Keep a record of the monitor for the end of its epoch: a killed epoch leaves none behind."""
+        self._records.append(record)
+
     def on_epoch(self, row: Row) -> None:
-        """Append one line; the file is always whole."""
-        self._kept += json.dumps(finite(row), ensure_ascii=False) + "\n"
+        """Append one line, after one for each record of the epoch; the file is always whole."""
+        lines = [*({"epoch": row["epoch"], **record} for record in self._records), row]
+        self._records.clear()
+        self._kept += "".join(json.dumps(finite(line), ensure_ascii=False) + "\n" for line in lines)
         write_text(self.path, self._kept)
 
 
@@ -87,6 +97,10 @@ class ScalarLog:
     def on_step(self, record: StepRecord) -> None:
         """Log the step's loss."""
         self.logger.log_metrics({"step_loss": record.loss}, step=record.step)
+
+    def on_record(self, record: Row) -> None:
+        """Log every number of a record of the monitor, under its step."""
+        self.logger.log_metrics(scalars(record), step=int(record["step"]))
 
     def on_epoch(self, row: Row) -> None:
         """Log every number of the row."""

@@ -16,9 +16,50 @@ has to be seen during the pass over the data is an observer (see ``geometry.py``
 """
 
 from tailgrad.interference.branches import Branches
+from tailgrad.interference.class_gradients import class_gradients
+from tailgrad.interference.collapse import Collapse
+from tailgrad.interference.compare import compare
+from tailgrad.interference.comparison import Comparison
+from tailgrad.interference.contributions import LogitPull
+from tailgrad.interference.control import Control
+from tailgrad.interference.curvature import Curvature, curvature
+from tailgrad.interference.descent import Descent, InitialDrop, initial_drop
+from tailgrad.interference.effect import Effect
 from tailgrad.interference.gates import Gates, Overlap
 from tailgrad.interference.geometry import Geometry
-from tailgrad.interference.measure import measure
+from tailgrad.interference.gradients import ClassGradients, Folds
+from tailgrad.interference.measure import Extras, measure
+from tailgrad.interference.monitor import Monitor
+from tailgrad.interference.noise import DirectionalNoise
 from tailgrad.interference.result import Interference, Pair
+from tailgrad.interference.tiles import TiledInterference
+from tailgrad.interference.update import Update
 
-__all__ = ["Branches", "Gates", "Geometry", "Interference", "Overlap", "Pair", "measure"]
+__all__ = [
+    "Branches",
+    "ClassGradients",
+    "Collapse",
+    "Comparison",
+    "Control",
+    "Curvature",
+    "Descent",
+    "DirectionalNoise",
+    "Effect",
+    "Extras",
+    "Folds",
+    "Gates",
+    "Geometry",
+    "InitialDrop",
+    "Interference",
+    "LogitPull",
+    "Monitor",
+    "Overlap",
+    "Pair",
+    "TiledInterference",
+    "Update",
+    "class_gradients",
+    "compare",
+    "curvature",
+    "initial_drop",
+    "measure",
+]

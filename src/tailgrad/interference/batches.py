@@ -1,8 +1,9 @@
 """Labelled batches from a map-style data set, a loader, a list of batches or a generator, read once."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,19 +11,23 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from tailgrad.checks import InputError
+from tailgrad.interference.trees import Tree, leaves, map_leaves
+from tailgrad.interference.trees import form as form_of
 from tailgrad.types import Batch
 
+_LABELS = ("labels", "label", "target")
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-def batches(data: object, order_seed: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs [n, ...] and class indices [n], in the order of the data.
+def batches(data: object, order_seed: int | None = None) -> Iterator[tuple[Tree, Tensor]]:
+    """Inputs [n, ...] (or a tree of them) and class indices [n], in the order of the data.
 
     The first item decides what ``data`` is: a target without dimensions means single examples, a target [n]
     means batches. A generator is consumed once.
 
     Args:
-        data: a map-style data set, or any iterable of (inputs, target) pairs or of ``Batch``.
+        data: a map-style data set, or any iterable of (inputs, target) pairs, of ``Batch``, or of
+            dictionaries with ``labels`` (or ``label``, ``target``) beside the inputs.
         order_seed: a map-style data set is visited in a random order drawn from this seed; None keeps its
             order.
 
@@ -41,13 +46,12 @@ def batches(data: object, order_seed: int | None = None) -> Iterator[tuple[Tenso
             f"data must hold at least one example, got an empty {type(data).__name__}; check the source"
         )
     single = _labelled(first)[1].ndim == 0
-    shape: torch.Size | None = None
+    form: object = None
     for item in chain([first], items):
         inputs, target = _labelled(item)
         if single:
-            inputs, target = inputs[None], target[None]
-        _check_batch(inputs, target, shape)
-        shape = inputs.shape[1:]
+            inputs, target = map_leaves(lambda t: t[None], inputs), target[None]
+        form = _check_batch(inputs, target, form)
         yield inputs, target.long()
 
 
@@ -66,9 +70,14 @@ def _items(data: object, order_seed: int | None) -> Iterator[object]:
     )
 
 
-def _labelled(item: object) -> tuple[Tensor, Tensor]:
+def _labelled(item: object) -> tuple[Tree, Tensor]:
     if isinstance(item, Batch):
         return item.inputs, _target(item.target)
+    if isinstance(item, Mapping):
+        key = next((key for key in _LABELS if key in item), None)
+        if key is not None:
+            rest = {name: value for name, value in item.items() if name != key}
+            return _inputs(rest), _target(item[key])
     if not isinstance(item, tuple | list) or len(item) < 2:
         raise InputError(
             f"data must yield (inputs, target) pairs, got {type(item).__name__} without a label; "
@@ -77,9 +86,13 @@ def _labelled(item: object) -> tuple[Tensor, Tensor]:
     return _inputs(item[0]), _target(item[1])
 
 
-def _inputs(value: object) -> Tensor:
+def _inputs(value: Any) -> Tree:
     if isinstance(value, Tensor | np.ndarray):
         return torch.as_tensor(value)
+    if isinstance(value, Mapping) and value:
+        return {key: _inputs(item) for key, item in value.items()}
+    if isinstance(value, tuple | list) and value:
+        return tuple(_inputs(item) for item in value)
     raise InputError(
         f"data must yield tensors or arrays as inputs, got {type(value).__name__}; "
         "convert images in the data set's transform"
@@ -103,13 +116,20 @@ def _target(value: object) -> Tensor:
     return target
 
 
-def _check_batch(inputs: Tensor, target: Tensor, shape: torch.Size | None) -> None:
-    if target.ndim != 1 or inputs.ndim < 1 or len(inputs) != len(target):
+def _check_batch(inputs: Tree, target: Tensor, before: object) -> object:
+    """Shapes of one example, which may differ between batches in their lengths but not in their number."""
+    lengths = [len(t) if t.ndim else 0 for t in leaves(inputs)]
+    if target.ndim != 1 or any(n != len(target) for n in lengths):
+        shapes = [list(t.shape) for t in leaves(inputs)]
+        came = shapes[0] if len(shapes) == 1 else shapes
         raise InputError(
-            f"inputs and target must have one entry an example, got inputs {list(inputs.shape)} and "
-            f"target {list(target.shape)}; give every item the same form"
+            f"inputs and target must have one entry an example, got inputs {came} and target "
+            f"{list(target.shape)}; give every item the same form"
         )
-    if shape is not None and inputs.shape[1:] != shape:
+    now = [len(shape) for shape in form_of(inputs)]
+    if before is not None and now != before:
         raise InputError(
-            f"inputs must have one shape, got {list(inputs.shape[1:])} after {list(shape)}; resize them first"
+            f"inputs must have one form, got {list(form_of(inputs))} where examples before had {before} "
+            "dimensions; give every item the same form"
         )
+    return now

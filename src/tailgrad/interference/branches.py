@@ -46,13 +46,13 @@ class Branches:
 
 
 def branch_norms(
-    network: Network, products: Mapping[str, Array], counts: npt.NDArray[np.int64]
+    network: Network, squares: Mapping[str, Array], counts: npt.NDArray[np.int64]
 ) -> Branches | None:
-    """Norms of the first module that holds a ``branches`` ModuleList, read off the Grams.
+    """Norms of the first module that holds a ``branches`` ModuleList.
 
     Args:
         network: the network.
-        products: parameter name -> Gram [K, K].
+        squares: parameter name -> squared norms of the class gradients [K].
         counts: examples of each class [K].
 
     Example:
@@ -63,18 +63,16 @@ def branch_norms(
         branches = getattr(module, "branches", None)
         if isinstance(branches, nn.ModuleList) and len(branches):
             names = tuple(f"{prefix}.branches.{b}".lstrip(".") for b in range(len(branches)))
-            return Branches(
-                names, np.stack([_norms(network, branch, products, counts) for branch in branches])
-            )
+            return Branches(names, np.stack([_norms(network, b, squares, counts) for b in branches]))
     return None
 
 
 def _norms(
-    network: Network, branch: nn.Module, products: Mapping[str, Array], counts: npt.NDArray[np.int64]
+    network: Network, branch: nn.Module, squares: Mapping[str, Array], counts: npt.NDArray[np.int64]
 ) -> Array:
     own = {id(p) for p in branch.parameters()}
-    squares = np.zeros(len(counts))
+    total = np.zeros(len(counts))
     for name, parameter in network.parameters.items():
         if id(parameter) in own:
-            squares += np.diagonal(products[name])
-    return np.where(counts > 0, np.sqrt(squares), np.nan)
+            total += squares[name]
+    return np.where(counts > 0, np.sqrt(total), np.nan)

@@ -49,17 +49,17 @@ def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(logits, target, reduction="none")
 
 
-def class_loss(criterion: Criterion, logits: Tensor, label: int) -> Tensor:
-    """Losses [n] of examples that all belong to class ``label``.
+def losses(criterion: Criterion, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses [n] of examples, and their gradients with respect to the logits [n, K].
 
     Raises:
         InputError: not one number an example, or not differentiable.
 
     Example:
-        >>> class_loss(per_example(None), torch.zeros(1, 2, requires_grad=True), 1).detach()
-        tensor([0.6931])
+        >>> losses(per_example(None), torch.zeros(1, 2), torch.tensor([1]))
+        (tensor([0.6931]), tensor([[ 0.5000, -0.5000]]))
     """
-    target = torch.full((len(logits),), label, device=logits.device)
+    logits = logits.detach().requires_grad_()
     loss = criterion(logits, target)
     if not isinstance(loss, Tensor) or loss.shape != (len(logits),):
         came = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
@@ -68,7 +68,6 @@ def class_loss(criterion: Criterion, logits: Tensor, label: int) -> Tensor:
         )
     if not loss.requires_grad:
         raise InputError(
-            f"model and criterion must be differentiable, got a loss without a graph for class {label}; "
-            "remove no_grad and detach from the forward pass"
+            "criterion must be differentiable, got a loss without a graph; remove no_grad and detach from it"
         )
-    return loss
+    return loss.detach(), torch.autograd.grad(loss.sum(), logits)[0]

@@ -11,7 +11,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(modules: Sequence[nn.Module], device: torch.device, seed: int = 0) -> Iterator[None]:
-    """Evaluation mode with gradients for every floating-point parameter, without autocast, seeded.
+    """Evaluation mode with gradients for every floating-point parameter, seeded.
+
+    The caller's autocast is kept. Recurrent layers run without cuDNN, whose backward pass refuses evaluation
+    mode.
 
     On leaving, also by an exception, the modes of all submodules, every ``requires_grad`` and the states of
     the random generators (PyTorch's for the CPU and ``device``, NumPy's global one, Python's) are what they
@@ -28,12 +31,15 @@ def evaluating(modules: Sequence[nn.Module], device: torch.device, seed: int = 0
     modes = [(m, m.training) for root in modules for m in root.modules()]
     flags = [(p, p.requires_grad) for root in modules for p in root.parameters()]
     cudnn = torch.backends.cudnn
+    recurrent = any(isinstance(m, nn.RNNBase) for m, _ in modes)
     # cuDNN would otherwise round the inputs of convolutions to ten bits of mantissa
     exact = cudnn.flags(
-        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
+        enabled=cudnn.enabled and not recurrent,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
     )
-    autocast = torch.autocast(device.type, enabled=False)
-    with exact, _random_states_kept(device, seed), autocast, torch.enable_grad():
+    with exact, _random_states_kept(device, seed), torch.enable_grad():
         try:
             for root in modules:
                 root.eval()

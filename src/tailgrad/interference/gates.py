@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -94,7 +95,7 @@ class GateMeans:
         >>> means = GateMeans(Head(), num_classes=1)
         >>> means.remember(means.head, (torch.full((2, 3), 0.25),))
         >>> means(Seen(0, torch.zeros(2), None))
-        >>> means.result(torch.tensor([2])).mean[:, 0, 0]
+        >>> means.result(np.array([2])).mean[:, 0, 0]
         array([0.25, 0.75])
     """
 
@@ -112,12 +113,13 @@ class GateMeans:
         """Add the gates of the chunk that entered the head last."""
         if self._entering is None:
             return
+        entering = self._entering[seen.part]
         with torch.no_grad():
-            gates = self.head.gates(self._entering)  # type: ignore[operator]
-        if not isinstance(gates, Tensor) or gates.ndim != 3 or gates.shape[1] != len(seen.inputs):
+            gates = self.head.gates(entering)  # type: ignore[operator]
+        if not isinstance(gates, Tensor) or gates.ndim != 3 or gates.shape[1] != len(entering):
             came = list(gates.shape) if isinstance(gates, Tensor) else type(gates).__name__
             raise InputError(
-                f"gates(features) must return [B, N, C] with N = {len(seen.inputs)}, got {came}; "
+                f"gates(features) must return [B, N, C] with N = {len(entering)}, got {came}; "
                 "stack one gate a branch, or rename the method if it is something else"
             )
         sums = gates.sum(1).cpu().double()
@@ -125,12 +127,12 @@ class GateMeans:
             self._sums = sums.new_zeros(len(sums), self._num_classes, sums.shape[1])
         self._sums[:, seen.label] += sums
 
-    def result(self, counts: Tensor) -> Gates | None:
+    def result(self, counts: npt.NDArray[np.int64]) -> Gates | None:
         """The class means and their overlaps; None if the head was never entered."""
         if self._sums is None:
             return None
-        share = torch.where(counts > 0, counts, torch.nan).double()
-        return gate_overlaps((self._sums / share[None, :, None]).numpy())
+        share = np.where(counts > 0, counts, np.nan)
+        return gate_overlaps(self._sums.numpy() / share[None, :, None])
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Parameter groups (backbone, head, all, or a selection of one's own) and layers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tailgrad.checks import InputError, nearest
 from tailgrad.interference.network import Network
+from tailgrad.interference.trees import Tree
 
 Selection = str | Callable[[str, nn.Parameter], bool]
 _NAMED = ("backbone", "head", "all")
@@ -22,6 +23,8 @@ class Groups:
         groups: group name -> parameter names; empty groups are left out.
         layers: layer name -> parameter names, every parameter in exactly one layer.
         primary: the group that was asked for.
+        blocks: block name (a member of a list or sequence of modules, such as ``layer1.0``; else a child of
+            the model) -> parameter names, every parameter in exactly one block.
 
     Example:
         >>> Groups({"all": ["weight"]}, {"(model)": ["weight"]}, "all").primary
@@ -31,9 +34,26 @@ class Groups:
     groups: dict[str, list[str]]
     layers: dict[str, list[str]]
     primary: str
+    blocks: dict[str, list[str]] = field(default_factory=dict)
+
+    def members(self, name: str | None = None) -> list[str]:
+        """Parameter names of a group, block or layer; of the primary group by default.
+
+        Raises:
+            InputError: there is none of that name.
+
+        Example:
+            >>> Groups({"all": ["weight"]}, {"(model)": ["weight"]}, "all").members("(model)")
+            ['weight']
+        """
+        for family in (self.groups, self.blocks, self.layers):
+            if (name or self.primary) in family:
+                return family[name or self.primary]
+        known = [*self.groups, *self.blocks, *self.layers]
+        raise InputError(f"group must be a group, block or layer, got {name!r}; {nearest(str(name), known)}")
 
 
-def find_groups(network: Network, inputs: Tensor, parameters: Selection = "backbone") -> Groups:
+def find_groups(network: Network, inputs: Tree, parameters: Selection = "backbone") -> Groups:
     """Resolve ``parameters`` and name every group and layer of the network.
 
     ``backbone`` is ``model.backbone`` where there is one, else everything outside the last parametrised
@@ -64,7 +84,9 @@ def find_groups(network: Network, inputs: Tensor, parameters: Selection = "backb
     primary = parameters if isinstance(parameters, str) else _callable_name(parameters)
     if parameters not in _NAMED:
         groups[primary] = _select(network, parameters)
-    return Groups({key: value for key, value in groups.items() if value}, _layers(network), primary)
+    groups = {key: value for key, value in groups.items() if value}
+    layers = _layers(network)
+    return Groups(groups, layers, primary, _blocks(network.model, layers))
 
 
 def _no_group(group: str, known: bool, candidates: list[str]) -> str:
@@ -102,13 +124,13 @@ def _select(network: Network, parameters: Selection) -> list[str]:
     return chosen
 
 
-def _backbone(network: Network, inputs: Tensor) -> tuple[set[str] | None, list[str]]:
+def _backbone(network: Network, inputs: Tree) -> tuple[set[str] | None, list[str]]:
     """Names in the backbone (None where the head cannot be told), and candidates for the head."""
     backbone = getattr(network.model, "backbone", None)
     if isinstance(backbone, nn.Module):
         inside = {id(p) for p in backbone.parameters()}
         return {name for name, p in network.parameters.items() if id(p) in inside}, []
-    head, candidates = _logit_module(network, inputs)
+    head, candidates = logit_module(network, inputs)
     if head is None:
         return None, candidates
     in_head = set(network.model.get_submodule(head).modules())
@@ -117,7 +139,7 @@ def _backbone(network: Network, inputs: Tensor) -> tuple[set[str] | None, list[s
     return {name for name, p in network.parameters.items() if id(p) in shared}, []
 
 
-def _logit_module(network: Network, inputs: Tensor) -> tuple[str | None, list[str]]:
+def logit_module(network: Network, inputs: Tree) -> tuple[str | None, list[str]]:
     """Name of the innermost parametrised module that returns the logits, or None and the candidates."""
     seen, logits = _outputs(network, inputs)
     matches = [name for name, output in seen.items() if _is_same(output, logits)]
@@ -128,7 +150,7 @@ def _logit_module(network: Network, inputs: Tensor) -> tuple[str | None, list[st
     return None, wide or owners[-6:]
 
 
-def _outputs(network: Network, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+def _outputs(network: Network, inputs: Tree) -> tuple[dict[str, Tensor], Tensor]:
     """The tensor each parametrised module returned last, in order of execution, and the logits."""
     seen: dict[str, Tensor] = {}
     modules = {name: m for name, m in network.model.named_modules() if any(True for _ in m.parameters())}
@@ -150,7 +172,11 @@ def _recorder(name: str, seen: dict[str, Tensor]) -> Callable[[nn.Module, object
 
 
 def _is_same(output: Tensor, logits: Tensor) -> bool:
-    return output.numel() == logits.numel() and output.data_ptr() == logits.data_ptr()
+    if output.numel() != logits.numel():
+        return False
+    # logits in half precision, as under autocast, were copied to float32
+    is_cast = output.dtype != logits.dtype and torch.equal(output.to(logits.dtype).view_as(logits), logits)
+    return is_cast or output.data_ptr() == logits.data_ptr()
 
 
 def _layers(network: Network) -> dict[str, list[str]]:
@@ -161,3 +187,20 @@ def _layers(network: Network) -> dict[str, list[str]]:
         if own:
             layers[module_name or "(model)"] = own
     return layers
+
+
+def _blocks(model: nn.Module, layers: dict[str, list[str]]) -> dict[str, list[str]]:
+    blocks: dict[str, list[str]] = {}
+    for layer, names in layers.items():
+        blocks.setdefault(_block_of(model, layer), []).extend(names)
+    return blocks
+
+
+def _block_of(model: nn.Module, layer: str) -> str:
+    """The innermost member of a list or sequence on the way to a layer that is more than a single layer."""
+    path = layer.split(".")
+    for depth in range(len(path), 0, -1):
+        name = ".".join(path[:depth])
+        if path[depth - 1].isdigit() and any(True for _ in model.get_submodule(name).children()):
+            return name
+    return path[0]

@@ -1,28 +1,68 @@
-"""Class gradients of any classifier, compared: conflict, its null and the excess."""
+"""Class gradients of any classifier, compared: conflict, its null, its error, and what an update does."""
 
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tailgrad.checks import InputError, in_range
-from tailgrad.interference.batches import batches
 from tailgrad.interference.branches import branch_norms
-from tailgrad.interference.buckets import class_chunks
-from tailgrad.interference.class_gradients import check_memory, class_gradients
-from tailgrad.interference.criterion import Criterion, per_example
-from tailgrad.interference.evaluation import evaluating
-from tailgrad.interference.gates import gate_means
-from tailgrad.interference.geometry import FeatureMeans
-from tailgrad.interference.gram import Array, cosines, grams, norms, total
-from tailgrad.interference.groups import Selection, find_groups
-from tailgrad.interference.network import Network
-from tailgrad.interference.null import Reservoir, null_grams
-from tailgrad.interference.observer import Observer
+from tailgrad.interference.collapse import classifier_weight
+from tailgrad.interference.collect import collect
+from tailgrad.interference.compared import check_classes, compared
+from tailgrad.interference.contributions import contributions
+from tailgrad.interference.control import Control
+from tailgrad.interference.criterion import Criterion
+from tailgrad.interference.effect import check_update, effect_of
+from tailgrad.interference.gradients import ClassGradients
+from tailgrad.interference.groups import Selection
+from tailgrad.interference.looks import watching
+from tailgrad.interference.many_classes import measure_many
+from tailgrad.interference.network import Forward, Network
+from tailgrad.interference.noise import directional_noise
+from tailgrad.interference.null import Null, measure_null
+from tailgrad.interference.products import MAX_LAYERED, Products, layer_norms
 from tailgrad.interference.result import Interference
+from tailgrad.interference.room import MAX_MATRIX
+from tailgrad.interference.source import Order, Source, opened
+from tailgrad.interference.update import Update
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a measurement takes up besides the class gradients.
+
+    Args:
+        null_examples: pooled examples for the null; None takes as many as cost about a tenth of the pass, 16
+            to 160.
+        train_counts: training examples of each class [K], by which ``contributions`` and ``descent`` weigh;
+            the measured counts by default.
+        class_weights: weights of the training loss [K], for ``contributions``; None for ones.
+        control: measure once more with as many examples of every class as the rarest has (the data are read
+            twice).
+        training_batches: batches as the training sampler draws them, for the directional noise.
+
+    Raises:
+        InputError: fewer than one pooled example.
+
+    Example:
+        >>> Extras().control
+        False
+    """
+
+    null_examples: int | None = None
+    train_counts: Sequence[int] | None = None
+    class_weights: Sequence[float] | None = None
+    control: bool = False
+    training_batches: object = None
+
+    def __post_init__(self) -> None:
+        in_range("null_examples", 1 if self.null_examples is None else self.null_examples, 1)
 
 
 def measure(
@@ -31,48 +71,52 @@ def measure(
     parameters: Selection = "backbone",
     *,
     criterion: Criterion | None = None,
+    forward: Forward | None = None,
+    folds: int = 8,
+    sketch: int | None = None,
+    update: Update | None = None,
     max_per_class: int | None = None,
-    null_per_class: int | None = None,
     class_names: Sequence[str] | None = None,
     seed: int = 0,
+    extras: Extras = Extras(),
 ) -> Interference:
     """Which classes pull the parameters in opposing directions, and beyond what chance explains.
 
-    ``g_c = (1/n_c) sum_{i: y_i=c} grad_theta loss_i`` over all examples, exact, in one class-ordered pass in
-    evaluation mode (running BatchNorm statistics, dropout off), without class weights or weight decay;
-    ``conflict_ij = <g_i, g_j> / (|g_i| |g_j|)``. Frozen parameters are measured like the others. The model
-    comes back as it was: modes, ``requires_grad``, ``.grad`` and the random generators.
+    ``g_c = (1/n_c) sum_{i: y_i=c} grad_theta loss_i`` in evaluation mode (see ``class_gradients``);
+    ``conflict_ij = <g_i, g_j> / (|g_i| |g_j|)``. The model comes back as it was.
 
-    The null lets softmax and prior act as they did while every class sends the same pooled,
-    class-balanced features; only the excess over it says that classes interfere. Conflict at convergence on
-    training data is never evidence by itself.
+    The null lets softmax and prior act as they did while every class sends the same pooled, class-balanced
+    features; only the excess over it says that classes interfere. Gradients of rare classes are noisy, which
+    draws cosines to 0: ``disattenuated`` divides the noise out and carries a 90 % interval. Conflict at
+    convergence on training data is never evidence by itself.
 
     Args:
         model: any module that returns logits [N, K], K >= 2, measured where its parameters are. Pooled
             features come from ``model.outputs(x).features``, branches and gates from the first module that
             has a ``branches`` ModuleList or a ``gates(features) -> [B, N, C]`` method.
-        data: a map-style data set or an iterable of (inputs, target) batches, target = class indices. The
-            first item decides which; a generator is consumed once.
-        parameters: the primary group: ``"backbone"`` (``model.backbone``, else all but the last module, whose
-            output is the logits), ``"head"``, ``"all"``, a glob over parameter names (``"layer4.*"``), or
+        data: a map-style data set or an iterable of (inputs, target) batches, see ``class_gradients``.
+        parameters: the primary group: ``"backbone"``, ``"head"``, ``"all"``, a glob over parameter names, or
             ``predicate(name, parameter) -> bool``.
         criterion: ``criterion(logits [n, K], target [n]) -> [n]``; unweighted cross-entropy by default.
+        forward: ``forward(model, inputs) -> logits`` for models that are not called with the inputs alone.
+        folds: disjoint folds of each class, for the error bars; 0 for none, else at least 2.
+        sketch: numbers kept of each gradient, see ``class_gradients``.
+        update: a change of the parameters (``Update.of_step``, ``Update.between``) to set beside the class
+            gradients; the data are then read twice.
         max_per_class: at most this many examples a class: drawn at random from a data set, else the first.
-        null_per_class: examples of each class in the pooled sample, at least 1; None takes 16, fewer from 11
-            classes on. The null costs K backward
-            passes over that sample: fewer examples are enough where K is large.
         class_names: K names; ``data.classes`` or the class indices by default.
-        seed: draws the pooled sample and, with ``max_per_class``, the order of a data set.
+        seed: draws the pooled sample, the sketches and, with ``max_per_class``, the order of a data set.
+        extras: what else to take up.
 
     Raises:
-        InputError: data empty or unlabelled, labels that are no class indices, logits that are not [N, K],
-            fewer than two classes with examples, a loss or gradient that is not finite (its class is named),
-            a criterion that averages over the batch, a group that cannot be resolved (candidates are named).
+        InputError: as ``class_gradients``; fewer than two classes with examples; an update of another model;
+            data that cannot be read twice where that is needed.
 
     Source: arXiv 2606.05740 eq. 12 and 31-33; there over all parameters, which models with and without gates
-    do not share, and without a null.
+    do not share, and without a null. Null, intervals and the rest: methods H (ours).
 
     Example:
+        >>> import torch
         >>> torch.manual_seed(0).initial_seed()
         0
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -81,89 +125,91 @@ def measure(
         ((3, 3), ['backbone', 'head', 'all'])
     """
     in_range("max_per_class", 1 if max_per_class is None else max_per_class, 1)
-    in_range("null_per_class", 1 if null_per_class is None else null_per_class, 1)
-    network, criterion = Network(model), per_example(criterion)
-    modules = [network.model, *([criterion] if isinstance(criterion, nn.Module) else [])]
-    with evaluating(modules, network.device, seed):
-        stream = batches(data, order_seed=None if max_per_class is None else seed)
-        first = next(stream)
-        groups = find_groups(network, first[0][:2], parameters)
-        names = _names(class_names, data, _width(network, first[0][:2]))
-        chunks = class_chunks(chain([first], stream), len(names), max_per_class)
-        check_memory(network, len(names))
-        pool = Reservoir(null_per_class or _pool_share(len(names)), seed)
-        features = FeatureMeans(len(names))
-        with gate_means(network.model, len(names)) as gates:
-            observers: list[Observer] = [pool, features, *([gates] if gates else [])]
-            gradients = class_gradients(network, chunks, criterion, names, observers)
-        _check_classes(gradients.counts, names)
-        products = grams(gradients.parameters)
-        gradients.parameters.clear()  # [K, P] would otherwise stand beside the null's
-        null_products = null_grams(network, pool, gradients.logits)
-    counts = gradients.counts.numpy()
-    conflict, null = _group_cosines(products, groups.groups), _group_cosines(null_products, groups.groups)
-    return Interference(
-        class_names=names,
-        counts=counts,
-        primary=groups.primary,
-        conflict=conflict[groups.primary],
-        null=null[groups.primary],
-        norms=norms(total(products, groups.groups[groups.primary]), counts),
-        loss=np.where(counts > 0, gradients.loss.numpy(), np.nan),
-        groups=conflict,
-        group_null=null,
-        layers=_group_cosines(products, groups.layers),
-        layer_null=_group_cosines(null_products, groups.layers),
-        layer_norms=_layer_norms(network, products, groups.layers, counts),
-        branches=branch_norms(network, products, counts),
-        gates=gates.result(gradients.counts) if gates else None,
-        geometry=features.result(gradients.counts),
+    _check_readable_twice(data, update is not None, extras.control)
+    order = Order(max_per_class, folds, sketch, seed)
+    network = Network(model, forward)
+
+    def look(at: object, how: Order) -> AbstractContextManager[Source]:
+        return opened(network, at, parameters, criterion, class_names, how)
+
+    def again(few: int) -> Interference:
+        with look(data, Order(few, min(folds, few), sketch, seed)) as source:
+            return _measured(source, data, None, extras)
+
+    with look(data, order) as source:
+        if len(source.class_names) > MAX_MATRIX:
+            return measure_many(source, extras.null_examples)
+        result = _measured(source, data, update, extras)
+    if extras.control:
+        result = replace(result, control=_control(result, again))
+    if extras.training_batches is not None:
+        with look(extras.training_batches, order) as source:
+            result = replace(result, noise=directional_noise(source))
+    return result
+
+
+def _check_readable_twice(data: object, has_update: bool, has_control: bool) -> None:
+    if (has_update or has_control) and isinstance(data, Iterator):
+        why = "an update is set beside them" if has_update else "a class-balanced control is asked for"
+        raise InputError(
+            f"data must be readable twice where {why}, got a {type(data).__name__} that the first pass "
+            "consumes; pass a list, a loader or a data set"
+        )
+
+
+def _measured(source: Source, data: object, update: Update | None, extras: Extras) -> Interference:
+    if update is not None:
+        check_update(source, update)
+    with watching(source) as looks:
+        gradients = collect(source, list(source.network.parameters), looks.observers())
+    check_classes(gradients)
+    products = Products(gradients)
+    counts = _train_counts(extras, gradients)
+    parts = {
+        name: contributions(products.gram(name), counts, extras.class_weights)
+        for name in (source.groups.primary, "all")
+    }
+    effect = None if update is None else effect_of(update, gradients, source, data, parts["all"])
+    squares = products.squares()
+    gradients.rows.clear()  # [K, P] would otherwise stand beside the null's
+    names = list(source.network.parameters)
+    null = measure_null(source, names, looks.pool, gradients.logits, extras.null_examples)
+    return replace(
+        compared(gradients, products, null, counts),
+        contributions=parts[source.groups.primary],
+        effect=effect,
+        null_error=null.error(source.groups.members()),
+        branches=None if squares is None else branch_norms(source.network, squares, gradients.counts),
+        layer_norms=layer_norms(squares, source, gradients.counts > 0),
+        gates=looks.gates.result(gradients.counts) if looks.gates else None,
+        geometry=looks.features.result(
+            gradients.counts, classifier_weight(source.network.model, len(source.class_names))
+        ),
+        notes=(*gradients.notes, *_notes(null, products)),
     )
 
 
-def _pool_share(num_classes: int) -> int:
-    """Examples a class that keep the null, K backward passes over the pool, near the cost of the rest."""
-    return max(1, min(16, 160 // num_classes))
-
-
-def _width(network: Network, inputs: Tensor) -> int:
-    with torch.no_grad():
-        return network.run(inputs)[0].shape[1]
-
-
-def _names(given: Sequence[str] | None, data: object, num_classes: int) -> tuple[str, ...]:
-    if given is None:
-        known = getattr(getattr(data, "dataset", data), "classes", None)
-        fits = isinstance(known, list | tuple) and len(known) == num_classes
-        return tuple(map(str, known)) if fits and known else tuple(map(str, range(num_classes)))
-    if isinstance(given, str) or len(given) != num_classes:
+def _train_counts(extras: Extras, gradients: ClassGradients) -> Counts:
+    if extras.train_counts is None:
+        return gradients.counts
+    counts = np.asarray(extras.train_counts)
+    if counts.shape != gradients.counts.shape:
         raise InputError(
-            f"class_names must hold one name for each of {num_classes} logits, got {given!r}; "
-            "give the names the model was trained with, in order"
+            f"train_counts must hold one number for each of {len(gradients.counts)} classes, got shape "
+            f"{list(counts.shape)}; give them in the order of the logits"
         )
-    return tuple(map(str, given))
+    return counts
 
 
-def _check_classes(counts: Tensor, names: Sequence[str]) -> None:
-    seen = [name for name, n in zip(names, counts.tolist(), strict=True) if n]
-    if len(seen) < 2:
-        raise InputError(
-            f"data must hold examples of at least two classes, got only {', '.join(map(repr, seen))}; "
-            "one class cannot conflict with itself"
-        )
+def _notes(null: Null, products: Products) -> Iterator[str]:
+    if null.is_cheap:
+        yield "The null is its cheap form, cosines of mean logit gradients: measuring it would cost too much."
+    if not products.is_layered:
+        yield f"Above {MAX_LAYERED} classes no matrices are kept by layer and block."
 
 
-def _group_cosines(products: Mapping[str, Array], groups: Mapping[str, list[str]]) -> dict[str, Array]:
-    return {name: cosines(total(products, members)) for name, members in groups.items()}
-
-
-def _layer_norms(
-    network: Network,
-    products: Mapping[str, Array],
-    layers: Mapping[str, list[str]],
-    counts: npt.NDArray[np.int64],
-) -> dict[str, Array]:
-    sizes = {name: sum(network.parameters[p].numel() for p in members) for name, members in layers.items()}
-    return {
-        name: norms(total(products, layers[name]), counts) / np.sqrt(size) for name, size in sizes.items()
-    }
+def _control(result: Interference, again: Callable[[int], Interference]) -> Control:
+    """Every class with as many examples as the rarest (at least two)."""
+    few = max(2, int(result.counts[result.counts > 0].min()))
+    balanced = again(few)
+    return Control(few, balanced.conflict, balanced.null, balanced.disattenuated, balanced.interval)

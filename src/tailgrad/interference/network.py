@@ -1,13 +1,17 @@
 """A classifier as the measurement sees it: named parameters, logits, pooled features."""
 
 import copy
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tailgrad.checks import InputError
+from tailgrad.interference.trees import Tree, leaves, length, map_leaves
 
+Forward = Callable[[Any, Any], Any]
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -19,8 +23,10 @@ class Network:
     layers.
 
     Args:
-        model: any module that returns logits [N, K]; ``outputs(x)`` with ``.logits`` and ``.features`` is
-            used where it exists.
+        model: any module that returns logits [N, K], or an object with ``.logits``; ``outputs(x)`` with
+            ``.logits`` and ``.features`` is used where it exists.
+        forward: ``forward(model, inputs) -> logits``, where the model is not called as ``model(inputs)``,
+            ``model(*inputs)`` for a tuple or ``model(**inputs)`` for a mapping.
 
     Raises:
         InputError: not a module, no parameters, or BatchNorm without running statistics, which makes every
@@ -32,16 +38,19 @@ class Network:
         (torch.Size([2, 3]), None)
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, forward: Forward | None = None) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(
                 f"model must be a torch.nn.Module, got {type(model).__name__}; pass the module itself"
             )
         model = getattr(model, "_orig_mod", model)
-        if any(p.dtype in _HALF for p in model.parameters()):
+        self.notes: tuple[str, ...] = ()
+        halves = sorted({str(p.dtype) for p in model.parameters() if p.dtype in _HALF})
+        if halves:
             model = copy.deepcopy(model).float()
+            self.notes = (f"The model is in {halves[0]}; it was measured in a float32 copy.",)
         _check_independent(model)
-        self.model = model
+        self.model, self._forward = model, forward
         self.parameters = {name: p for name, p in model.named_parameters() if p.is_floating_point()}
         if not self.parameters:
             raise InputError(
@@ -50,23 +59,34 @@ class Network:
         first = next(iter(self.parameters.values()))
         self.device, self._dtype = first.device, first.dtype
 
-    def run(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    def run(self, inputs: Tree) -> tuple[Tensor, Tensor | None]:
         """Logits [n, K] in at least float32, and pooled features [n, D] where the model gives them."""
-        inputs = inputs.to(self.device, self._dtype if inputs.is_floating_point() else None)
-        outputs = getattr(self.model, "outputs", None)
+        inputs = map_leaves(self._moved, inputs)
         try:
-            result = outputs(inputs) if callable(outputs) else self.model(inputs)
+            result = self._call(inputs)
         except RuntimeError as error:
-            if inputs.dtype is not torch.uint8:
+            if not any(t.dtype is torch.uint8 for t in leaves(inputs)):
                 raise
             raise InputError(
-                f"inputs must be what the model takes, got {inputs.dtype} ({error}); convert images to "
+                f"inputs must be what the model takes, got torch.uint8 ({error}); convert images to "
                 "floating point and normalise them"
             ) from error
-        logits = getattr(result, "logits", result)
-        _check_logits(logits, len(inputs))
+        logits = result["logits"] if isinstance(result, Mapping) else getattr(result, "logits", result)
+        check_logits(logits, length(inputs))
         features = getattr(result, "features", None)
         return logits.float() if logits.dtype in _HALF else logits, features
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, self._dtype if tensor.is_floating_point() else None)
+
+    def _call(self, inputs: Tree) -> Any:
+        if self._forward is not None:
+            return self._forward(self.model, inputs)
+        outputs = getattr(self.model, "outputs", None)
+        call = outputs if callable(outputs) else self.model
+        if isinstance(inputs, Mapping):
+            return call(**inputs)
+        return call(*inputs) if isinstance(inputs, tuple | list) else call(inputs)
 
 
 def _check_independent(model: nn.Module) -> None:
@@ -78,9 +98,20 @@ def _check_independent(model: nn.Module) -> None:
             )
 
 
-def _check_logits(logits: object, length: int) -> None:
+def check_logits(logits: object, length: int) -> None:
+    """Check that logits are [N, K] with K >= 2.
+
+    Raises:
+        InputError: they are something else.
+
+    Example:
+        >>> check_logits(torch.zeros(3, 2), 3)
+    """
     if not isinstance(logits, Tensor):
-        raise InputError(f"model must return logits [N, K], got {type(logits).__name__}; wrap its forward")
+        raise InputError(
+            f"model must return logits [N, K], got {type(logits).__name__}; wrap its forward, or give "
+            "forward=lambda model, inputs: ..."
+        )
     if logits.ndim != 2 or len(logits) != length or logits.shape[1] < 2:
         raise InputError(
             f"model must return logits [N, K] with K >= 2, got shape {list(logits.shape)} for {length} "

@@ -1,8 +1,9 @@
 """The result of a measurement: arrays and names, nothing else."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,22 @@ import numpy.typing as npt
 from tailgrad.checks import InputError, one_of
 from tailgrad.interference import storage
 from tailgrad.interference.branches import Branches
+from tailgrad.interference.contributions import LogitPull
+from tailgrad.interference.control import Control
+from tailgrad.interference.descent import Descent
+from tailgrad.interference.effect import Effect
 from tailgrad.interference.gates import Gates
 from tailgrad.interference.geometry import Geometry
 from tailgrad.interference.gram import Array, off_diagonal
+from tailgrad.interference.noise import DirectionalNoise
 from tailgrad.interference.summary import summarise
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+KINDS = ("conflict", "null", "excess")
+_T = 2.3533634348018264  # t quantile of a 90 % interval with 3 degrees of freedom: the null has 4 parts
+NULL_ACCURACY = 0.05  # to which the null reproduces conflicts of networks that see no class information
 
 
 class Pair(NamedTuple):
@@ -31,39 +44,55 @@ class Pair(NamedTuple):
     excess: float
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Interference:
-    """How the mean gradients of K classes relate, with the null they must be read against.
+    """How the mean gradients of K classes relate, with the null they must be read against, and how surely.
 
     ``conflict_ij = <g_i, g_j> / (|g_i| |g_j|)``, ``excess = conflict - null``. A row is NaN where a class had
-    no example or its gradient is exactly zero.
+    no example or its gradient is exactly zero. What was not measured is None.
 
     Args:
         class_names: K names.
         counts: examples measured [K].
-        primary: the parameter group that ``conflict``, ``null`` and ``norms`` refer to.
+        primary: the parameter group that everything without a name of its own refers to.
         conflict: cosines between class gradients [K, K].
         null: the same cosines if features carried no class information [K, K].
         norms: gradient norms ``|g_c|`` [K].
         loss: mean loss of each class [K].
         groups: group name (``backbone``, ``head``, ``all`` where they exist, and ``primary``) -> conflict [K,
             K].
-        group_null: group name -> null [K, K].
-        layers: layer name, in order of definition -> conflict [K, K].
-        layer_null: layer name -> null [K, K].
-        layer_norms: layer name -> ``|g_c| / sqrt(number of parameters)`` [K].
-        branches: shares of the head's branches, or None.
-        gates: gates by branch and class, or None.
-        geometry: angles between class means, or None.
+        group_null: the same for the null.
+        layers: module path -> conflict [K, K] over the parameters it holds itself; empty above 256 classes.
+        layer_null: the same for the null.
+        layer_norms: module path -> ``|g_{c,l}| / sqrt(numel_l)`` [K].
+        blocks: block (``layer1.0``) -> conflict [K, K].
+        block_null: the same for the null.
+        disattenuated: conflict without the noise of few examples, ``<g_i, g_j> / sqrt(U_i U_j)`` [K, K]; NaN
+            where it cannot be told from noise.
+        interval: its 90 % interval, low and high [2, K, K].
+        reliability: share of ``|g_c|^2`` that is not noise [K].
+        null_error: standard error of the null from parts of its pool [K, K].
+        contributions: [c, j] is how much class j's part of the plain (weighted) step lowers class c's loss.
+        descent: which classes descend under plain and normalised steps.
+        effect: the given update against the class gradients.
+        logit_pull: positive and negative logit gradients of each class.
+        train_counts: the counts that ``contributions`` and ``descent`` weigh by [K].
+        noise: directional noise in training batches.
+        control: the class-balanced control.
+        branches: gradient shares of a head's branches.
+        gates: its attention gates.
+        geometry: class means, angles, neural collapse.
+        notes: what must be said about how this was measured.
 
-    Source: arXiv 2606.05740 eq. 12 and 31-33 for the cosines; parameter groups, null and excess are ours.
+    Source: methods H (ours); arXiv 2606.05740 eq. 12 and 31-33 for the plain conflict.
 
     Example:
         >>> from tailgrad.interference import measure
         >>> import torch
-        >>> data = [(torch.eye(4)[:, :3], torch.tensor([0, 1, 0, 1]))]
-        >>> measure(torch.nn.Linear(3, 2), data, "all").conflict.shape
-        (2, 2)
+        >>> model = torch.nn.Linear(4, 4)
+        >>> _ = model.requires_grad_(False).weight.zero_(), model.bias.zero_()
+        >>> measure(model, [(torch.eye(4), torch.arange(4))], "all")
+        Interference(4 classes, 'all', conflict -0.167, null -0.333, excess 0.167)
     """
 
     class_names: tuple[str, ...]
@@ -78,9 +107,76 @@ class Interference:
     layers: dict[str, Array]
     layer_null: dict[str, Array]
     layer_norms: dict[str, Array]
+    blocks: dict[str, Array] = field(default_factory=dict)
+    block_null: dict[str, Array] = field(default_factory=dict)
+    disattenuated: Array | None = None
+    interval: Array | None = None
+    reliability: Array | None = None
+    null_error: Array | None = None
+    contributions: Array | None = None
+    descent: Descent | None = None
+    effect: Effect | None = None
+    logit_pull: LogitPull | None = None
+    train_counts: npt.NDArray[np.int64] | None = None
+    noise: DirectionalNoise | None = None
+    control: Control | None = None
     branches: Branches | None = None
     gates: Gates | None = None
     geometry: Geometry | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def excess_interval(self) -> Array | None:
+        """90 % interval of the noise-free excess [2, K, K], widened by the error of the null.
+
+        Sampling error of the null is added in quadrature, 0.05 on either side for what its model of a network
+        without class information leaves out. A pair interferes beyond noise where it excludes 0; NaN cannot
+        be told from noise.
+        """
+        if self.interval is None or self.disattenuated is None:
+            return None
+        centre = self.disattenuated
+        wider = _T * (np.zeros_like(centre) if self.null_error is None else self.null_error)
+        low, high = (np.hypot(end - centre, wider) for end in self.interval)
+        return np.stack([centre - low - self.null - NULL_ACCURACY, centre + high - self.null + NULL_ACCURACY])
+
+    @property
+    def alignment(self) -> Array | None:
+        """Cosine of the given update with each class gradient [K]: below 0 it climbs that class's loss."""
+        return None if self.effect is None else self.effect.alignment
+
+    @property
+    def predicted_change(self) -> Array | None:
+        """Change of each class's loss that the gradients predict for the update [K]."""
+        return None if self.effect is None else self.effect.predicted_change
+
+    @property
+    def measured_change(self) -> Array | None:
+        """Change of each class's loss after the update, on the same data [K]."""
+        return None if self.effect is None else self.effect.measured_change
+
+    def block(self, rows: Sequence[int], columns: Sequence[int], kind: str = "conflict") -> Array:
+        """A part of a matrix [len(rows), len(columns)].
+
+        Args:
+            rows: class indices.
+            columns: class indices.
+            kind: ``"conflict"``, ``"null"`` or ``"excess"``.
+
+        Raises:
+            InputError: an unknown kind.
+
+        Example:
+            >>> from tailgrad.interference import measure
+            >>> import torch
+            >>> data = [(torch.eye(4), torch.arange(4))]
+            >>> measure(torch.nn.Linear(4, 4), data, "all").block([0], [1, 2]).shape
+            (1, 2)
+        """
+        matrix = {"conflict": self.conflict, "null": self.null, "excess": self.excess}[
+            one_of("kind", kind, KINDS)
+        ]
+        return matrix[np.ix_(rows, columns)]
 
     @property
     def excess(self) -> Array:
@@ -161,6 +257,29 @@ class Interference:
     def _pair(self, i: int, j: int) -> Pair:
         figures = (float(matrix[i, j]) for matrix in (self.conflict, self.null, self.excess))
         return Pair(self.class_names[i], self.class_names[j], *figures)
+
+    def figure(self, which: str = "excess") -> "go.Figure":
+        """A Plotly figure, classes with most training examples first.
+
+        Args:
+            which: ``"conflict"``, ``"null"``, ``"excess"`` (interval and reliability under the pointer),
+                ``"disattenuated"``, ``"contributions"`` (who helps and who hurts whom), ``"layers"``,
+                ``"reliability"``, ``"update"`` (alignment, predicted and measured change of each loss) or
+                ``"pairs"``.
+
+        Raises:
+            InputError: an unknown kind, or one that was not measured; what can be drawn is named.
+
+        Example:
+            >>> from tailgrad.interference import measure
+            >>> import torch
+            >>> result = measure(torch.nn.Linear(4, 4), [(torch.eye(4), torch.arange(4))], "all")
+            >>> result.figure("pairs").data[-1].name
+            'excess'
+        """
+        from tailgrad.interference.figures import figure  # Plotly takes a moment to import
+
+        return figure(self, which)
 
     def summary(self) -> str:
         """A few plain sentences; no cosine without its null and excess."""

@@ -14,12 +14,32 @@ import numpy.typing as npt
 from tailgrad.checks import InputError
 from tailgrad.files import write_text, write_with
 from tailgrad.interference.branches import Branches
+from tailgrad.interference.collapse import Collapse
+from tailgrad.interference.contributions import LogitPull
+from tailgrad.interference.control import Control
+from tailgrad.interference.descent import Descent
+from tailgrad.interference.effect import Effect
 from tailgrad.interference.gates import Gates, Overlap
 from tailgrad.interference.geometry import Geometry
+from tailgrad.interference.noise import DirectionalNoise
 
 _FORMAT = "tailgrad.interference/1"
 _ARRAY, _KIND = "$array", "$kind"
-_PARTS = {kind.__name__: kind for kind in (Branches, Gates, Geometry, Overlap)}
+_PARTS = {
+    kind.__name__: kind
+    for kind in (
+        Branches,
+        Collapse,
+        Control,
+        Descent,
+        DirectionalNoise,
+        Effect,
+        Gates,
+        Geometry,
+        LogitPull,
+        Overlap,
+    )
+}
 _Arrays = dict[str, npt.NDArray[Any]]
 
 

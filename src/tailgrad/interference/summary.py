@@ -1,4 +1,4 @@
-"""A measurement in a few plain sentences."""
+"""A measurement in a few plain sentences: who is hurt, by whom, where, how surely."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tailgrad.interference.findings import beyond_noise, hurt_classes, rare_classes, where
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tailgrad.interference.findings import Hurt
     from tailgrad.interference.result import Interference, Pair
 
 _PAIRS = 3
 _NAME = 40  # longer class names are cut, so that one cannot drown the sentence
+CAUTION = (
+    "Conflict at convergence on training data is never evidence by itself; set held-out data, an early "
+    "checkpoint and a class-balanced control beside it."
+)
 
 
 def summarise(result: Interference) -> str:
-    """Sentences on what was measured, the worst pairs beyond the null, and what may not be concluded.
+    """Sentences on what was measured, who is hurt by whom, where, how surely, and what may not be concluded.
 
     Example:
         >>> import torch
@@ -23,41 +32,105 @@ def summarise(result: Interference) -> str:
         >>> summarise(result).splitlines()[0]
         "Mean gradients of 4 classes compared over 4 examples (1 to 1 a class), parameters 'all'."
     """
+    return "\n".join(
+        [_measured(result), *_conflict(result), *_hurt(result), *_sure(result), *_limits(result)]
+    )
+
+
+def summarise_many(result: Interference) -> str:
+    """The sentences that need no [K, K] array.
+
+    Example: see ``TiledInterference``.
+    """
+    return "\n".join([_measured(result), *_conflict(result), *result.notes, CAUTION])
+
+
+def _measured(result: Interference) -> str:
     seen = result.counts[result.counts > 0]
-    lines = [
+    return (
         f"Mean gradients of {len(result.class_names)} classes compared over {seen.sum()} examples "
         f"({seen.min()} to {seen.max()} a class), parameters {result.primary!r}."
-    ]
+    )
+
+
+def _conflict(result: Interference) -> Iterator[str]:
     pairs = result.worst_pairs(_PAIRS, by="excess")
     if pairs:
-        lines.append(
+        yield (
             f"Mean conflict (cosine) {result.mean:+.3f}; softmax competition and class prior alone give "
             f"{result.mean_null:+.3f}, so the excess is {result.mean_excess:+.3f}."
         )
-        lines.append(f"Most opposed beyond that null: {'; '.join(map(_words, pairs))}.")
+        yield f"Most opposed beyond that null: {'; '.join(map(_words, pairs))}."
+
+
+def _hurt(result: Interference) -> Iterator[str]:
+    """Which rare classes are hurt, by whom and where."""
+    hurt = hurt_classes(result)
+    if hurt is None:
+        return
+    rare = [short(result.class_names[c]) for c in rare_classes(result)]
+    if not hurt:
+        if rare:
+            yield f"Of the rare classes ({_list(rare)}), none loses half of its own descent to the others."
+        return
+    yield f"Under a plain step the others take back: {'; '.join(_loss(result, h) for h in hurt[:_PAIRS])}."
+    place = where(result, hurt)
+    if place is not None:
+        yield f"This happens most in layer {place.name!r} (excess of these pairs there {place.excess:+.2f})."
+
+
+def _loss(result: Interference, hurt: Hurt) -> str:
+    name, by = result.class_names[hurt.label], [short(result.class_names[j]) for j in hurt.culprits]
+    count = "" if result.train_counts is None else f" ({result.train_counts[hurt.label]} examples)"
+    outcome = ", so that its loss rises" if hurt.taken > 1 else ""
+    return f"{hurt.taken:.0%} of what {short(name)}{count} gives itself, mostly {_list(by)}{outcome}"
+
+
+def _sure(result: Interference) -> Iterator[str]:
+    told = beyond_noise(result)
+    if told is None:
+        yield (
+            "These figures carry no interval (folds=0): the gradient of a class with few examples is noisy, "
+            "which draws its cosines towards 0."
+        )
+        return
+    yield (
+        f"Of {told.pairs} pairs, {told.opposed} oppose beyond null and noise (90 % intervals, so about "
+        f"{told.by_chance:.0f} would by chance), {told.allied} agree beyond them, and {told.unknown} cannot "
+        "be told from noise."
+    )
+    weak = [short(result.class_names[c]) for c in told.unreliable]
+    if weak:
+        yield f"Too noisy to compare, for want of examples: {_list(weak)}."
+
+
+def _limits(result: Interference) -> Iterator[str]:
     blank = np.isnan(np.diagonal(result.conflict))
     if blank.any():
-        names = ", ".join(
-            _short(name) for name, is_blank in zip(result.class_names, blank, strict=True) if is_blank
-        )
-        lines.append(f"Not measurable, for want of examples or of any gradient: {names}.")
-    lines.append(
-        "These figures carry no interval: the gradient of a class with few examples is noisy, which draws "
-        "its cosines towards 0."
-    )
-    lines.append(
-        "Conflict at convergence on training data is never evidence by itself; set held-out data, an early "
-        "checkpoint and a class-balanced subset beside it."
-    )
-    return "\n".join(lines)
+        names = [short(n) for n, is_blank in zip(result.class_names, blank, strict=True) if is_blank]
+        yield f"Not measurable, for want of examples or of any gradient: {_list(names)}."
+    yield from result.notes
+    yield CAUTION
 
 
 def _words(pair: Pair) -> str:
     return (
-        f"{_short(pair.first)} and {_short(pair.second)} {pair.conflict:+.2f} "
+        f"{short(pair.first)} and {short(pair.second)} {pair.conflict:+.2f} "
         f"(null {pair.null:+.2f}, excess {pair.excess:+.2f})"
     )
 
 
-def _short(name: str) -> str:
+def _list(names: list[str]) -> str:
+    shown = names[:5]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(shown)}{more}"
+
+
+def short(name: str) -> str:
+    """A class name of at most 40 characters.
+
+    Example:
+        >>> short("x" * 50)[-5:]
+        'xx...'
+    """
     return name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."

@@ -1,9 +1,10 @@
 """The composition root: one validated configuration, named regimes, methods and recipes, and what runs them.
 
 A **regime** fixes data, backbone, schedule, augmentation, batch, epochs and precision; a **method** sets only
-head and loss; a **recipe** is one of each. All three are YAML files in the folders beside this file, and a
-path to a file of the user's own works wherever a name does. To add a method: write its loss or head (one
-file, see those folders), then ``methods/<name>.yaml``; command line and documentation find it by themselves.
+head, loss and what combines the gradients of classes; a **recipe** is one of each. All three are YAML files
+in the folders beside this file, and a path to a file of the user's own works wherever a name does. To add a
+method: write its loss, head or combiner (one file, see those folders), then ``methods/<name>.yaml``; command
+line and documentation find it by themselves.
 """
 
 from tailgrad.recipes.catalogue import Entry, catalogue

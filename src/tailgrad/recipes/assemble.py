@@ -13,8 +13,10 @@ from tailgrad.augment import Normalize
 from tailgrad.checks import InputError
 from tailgrad.engine import Learner, Schedule, Trial, choose_speed
 from tailgrad.models import Classifier, create_model
+from tailgrad.recipes.combine import add_to_loss, combine_in, wants_each_loss
 from tailgrad.recipes.components import OWN, build
 from tailgrad.recipes.config import Config, OptimConfig, ScheduleConfig
+from tailgrad.recipes.even_classes import refuse_two_corrections
 from tailgrad.recipes.hub import patient_only_if_reachable
 from tailgrad.types import ClassInfo
 
@@ -97,27 +99,32 @@ def with_pretrained(config: Config, *, wanted: bool) -> Config:
 
 
 def make_loss(config: Config, classes: ClassInfo, own: MakeLoss | None = None) -> nn.Module:
-    """The loss, told the training counts.
+    """The loss, told the training counts, as the step wants it (see ``recipes.combine``).
 
     Args:
-        config: names one of tailgrad's losses and its options.
+        config: names one of tailgrad's losses and its options, and what combines class gradients.
         classes: names and training counts.
         own: makes a loss of the user's own from the counts; the configuration then only records its name.
 
     Raises:
         InputError: the loss or an option is unknown, or an option is out of range; a loss of the user's own
-            is named in the configuration and not given.
+            is named in the configuration and not given; loss and combination both correct the prior.
 
     Example:
         >>> from tailgrad.recipes.compose import compose
         >>> make_loss(compose("x", "digits", "focal"), ClassInfo(("a", "b"), (3, 1))).takes
         'logits'
     """
-    if own is not None:
-        return own(list(classes.counts))
+    loss = _named_loss(config, classes) if own is None else own(list(classes.counts))
+    refuse_two_corrections(config, loss)
+    return add_to_loss(loss, config.combine, classes.num_classes)
+
+
+def _named_loss(config: Config, classes: ClassInfo) -> nn.Module:
     if config.loss.name.startswith(OWN):
         raise InputError(f"loss.name={config.loss.name} is a class of your own; give it again in Python")
-    loss: nn.Module = build("losses", config.loss.name, config.loss.options, list(classes.counts))
+    each = {"reduction": "none"} if wants_each_loss(config.combine) else {}
+    loss: nn.Module = build("losses", config.loss.name, config.loss.options | each, list(classes.counts))
     return loss
 
 
@@ -258,7 +265,9 @@ def settle_speed(
         ) from error
 
 
-def assemble(config: Config, model: nn.Module, loss: nn.Module, speed: Trial, prepare: Normalize) -> Learner:
+def assemble(
+    config: Config, model: Classifier, loss: nn.Module, speed: Trial, prepare: Normalize, num_classes: int
+) -> Learner:
     """Model, loss and optimiser under Lightning Fabric.
 
     Example: see ``recipes.train``.
@@ -270,9 +279,10 @@ def assemble(config: Config, model: nn.Module, loss: nn.Module, speed: Trial, pr
     plugins: Any = [MixedPrecision("bf16-mixed", device.type)] if mixed else None
     fabric = Fabric(accelerator=device.type, devices=1, plugins=plugins)
     optimizer = make_optimizer(config.optim, [p for p in model.parameters() if p.requires_grad])
+    optimizer = combine_in(optimizer, config.combine, model, num_classes)
     layout = torch.channels_last if speed.channels_last else torch.contiguous_format
-    model = model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
-    module, stepper = fabric.setup(model, optimizer)
+    laid_out = model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
+    module, stepper = fabric.setup(laid_out, optimizer)
     module.mark_forward_method("outputs")
     return Learner(
         fabric=fabric,

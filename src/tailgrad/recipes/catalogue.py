@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tailgrad.models import BACKBONES, TimmBackbone
+from tailgrad.recipes.combinations import combinations
 from tailgrad.recipes.components import components
 from tailgrad.recipes.compose import named, overlay
 
-FOLDERS = {"heads": "head", "losses": "loss", "augment": "augmentation"}
+FOLDERS = {"heads": "head", "losses": "loss", "optim": "combination", "augment": "augmentation"}
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Entry:
     """One thing that can be named.
 
     Args:
-        kind: "method", "regime", "recipe", "backbone", "head", "loss" or "augmentation".
+        kind: "method", "regime", "recipe", "backbone", "head", "loss", "combination" or "augmentation".
         name: as written in recipes and on the command line.
         description: one line.
         paper: source, where there is one.
@@ -35,11 +36,11 @@ class Entry:
 
 
 def catalogue() -> list[Entry]:
-    """Methods, regimes, recipes, backbones, heads, losses and augmentations.
+    """Methods, regimes, recipes, backbones, heads, losses, combinations and augmentations.
 
     Example:
         >>> [entry.name for entry in catalogue() if entry.kind == "method"][:3]
-        ['baseline', 'branch_softmax', 'ce']
+        ['baseline', 'branch_softmax', 'cagrad']
     """
     return [*_overlays(), *_backbones(), *_components()]
 
@@ -64,6 +65,7 @@ def _first_line(item: object) -> str:
 
 def _components() -> Iterator[Entry]:
     for folder, kind in FOLDERS.items():
-        for name, item in components(folder).items():
+        found = combinations() if folder == "optim" else components(folder)
+        for name, item in found.items():
             if name != "normalize" and not issubclass(item, BaseException):
                 yield Entry(kind, name, _first_line(item))

@@ -16,7 +16,7 @@ from tailgrad.data.source import safe_name
 from tailgrad.files import write_json, write_text, write_with
 from tailgrad.recipes.compose import merge, overlay
 from tailgrad.recipes.conclude import conclude, figure, mcnemar
-from tailgrad.recipes.config import Config
+from tailgrad.recipes.config import METHOD_KEYS, Config
 from tailgrad.recipes.configure import as_overlay, configure, own_losses
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.run_folder import differing_keys, environment, read_json
@@ -135,7 +135,7 @@ def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
 
 
 def _regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key in ("head", "loss", "method", "seed", "source", "regime"):
+    for key in (*METHOD_KEYS, "method", "seed", "source", "regime"):
         if key in overrides:
             raise InputError(
                 f"compare sets keys of the regime only, got {key!r}; write a method or regime file, or use "

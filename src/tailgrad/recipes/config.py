@@ -74,6 +74,23 @@ class NamedConfig(Section):
     options: dict[str, Any] = {}
 
 
+class CombineConfig(Section):
+    """What becomes of the gradients of single classes on their way to the optimiser.
+
+    Example:
+        >>> CombineConfig(name="pcgrad").parameters
+        'backbone'
+    """
+
+    name: str = "none"
+    """none is ordinary training on the sum of all examples"""
+    parameters: Literal["backbone", "all"] = "backbone"
+    """those whose class gradients are combined; the others get the mean of the same class gradients"""
+    prior: Literal["uniform", "batch"] = "uniform"
+    """uniform counts every class of a batch the same, a correction of the class prior as class weights are"""
+    options: dict[str, Any] = {}
+
+
 class OptimConfig(Section):
     """The optimiser.
 
@@ -165,11 +182,12 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     head: NamedConfig = NamedConfig(name="baseline")
     loss: NamedConfig = NamedConfig(name="cross_entropy")
+    combine: CombineConfig = CombineConfig()
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig = TrainConfig()
     interference: InterferenceConfig = InterferenceConfig()
 
 
-METHOD_KEYS = ("head", "loss")
+METHOD_KEYS = ("head", "loss", "combine")
 """Sections that a method may set; everything else belongs to the regime."""

@@ -14,6 +14,7 @@ from tailgrad.recipes.assemble import (
     device_of,
     head_name,
 )
+from tailgrad.recipes.combinations import check_combine
 from tailgrad.recipes.components import OWN, check_names, check_options, components
 from tailgrad.recipes.compose import ABOUT, compose, merge, overlay
 from tailgrad.recipes.config import Config
@@ -51,6 +52,7 @@ def configure(
     check_options("heads", head_name(config), config.head.options, skip=2)
     if not config.loss.name.startswith(OWN):
         check_options("losses", config.loss.name, config.loss.options, skip=1)
+    check_combine(config.combine)
     device_of(config.train.device)
     return config, opened
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tailgrad.augment import Normalize
 from tailgrad.checks import InputError, one_of
 from tailgrad.engine import load_weights
-from tailgrad.interference import Interference, measure
+from tailgrad.interference import Extras, Interference, measure
 from tailgrad.models import check_map
 from tailgrad.recipes.assemble import device_of, make_model, normalizer
 from tailgrad.recipes.compose import merge, validate
@@ -75,6 +75,7 @@ def diagnose(
         parameters=config.interference.parameters,
         max_per_class=config.interference.max_per_class,
         class_names=ready.classes.names,
+        extras=Extras(train_counts=ready.classes.counts),
     )
     if out is not None:
         result.save(Path(out))

@@ -12,7 +12,8 @@ from tailgrad.checks import InputError
 from tailgrad.engine import Fitted, infer, load_weights
 from tailgrad.evaluate import Evaluation, apply_threshold, evaluate, evaluate_predictions, tune_threshold
 from tailgrad.files import write_json, write_with
-from tailgrad.interference import Interference, measure
+from tailgrad.interference import Extras, Interference, measure
+from tailgrad.recipes.advise_run import advise_on, as_fields
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.prepare import Prepared
@@ -32,11 +33,12 @@ def measure_part(job: Job, parts: tuple[str, ...]) -> Interference:
         parameters=job.config.interference.parameters,
         max_per_class=job.config.interference.max_per_class,
         class_names=job.ready.classes.names,
+        extras=Extras(train_counts=job.ready.classes.counts),
     )
 
 
-def keep_interference(job: Job, name: str, parts: tuple[str, ...]) -> None:
-    """Measure and save; what cannot be measured is said and does not end the run.
+def keep_interference(job: Job, name: str, parts: tuple[str, ...]) -> Interference | None:
+    """Measure and save; what cannot be measured is said, does not end the run, and gives None.
 
     Example: see ``recipes.train``.
     """
@@ -44,8 +46,9 @@ def keep_interference(job: Job, name: str, parts: tuple[str, ...]) -> None:
         found = measure_part(job, parts)
     except InputError as error:
         job.say(f"interference ({name}) could not be measured: {error}")
-        return
+        return None
     found.save(job.folder.path / "interference" / name)
+    return found
 
 
 def _pairs(job: Job, parts: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -86,9 +89,10 @@ def finish(job: Job, fitted: Fitted) -> dict[str, Any]:
     job.learner.model.load_state_dict(load_weights(folder.weights)[0])
     logits = {part: infer(job.learner, ready.loader(part, BATCH)) for part in ("val", "test")}
     save_predictions(folder, ready, logits)
+    measured: dict[str, Interference | None] = {"train": None, "heldout": None}
     if config.interference.enabled:
         for name, parts in {"train": ("train",), "heldout": ("val", "test")}.items():
-            keep_interference(job, name, parts)
+            measured[name] = keep_interference(job, name, parts)
     figures = {
         part: evaluate(found[0].numpy(), found[1].numpy(), ready.classes, seed=config.seed)
         for part, found in logits.items()
@@ -96,6 +100,7 @@ def finish(job: Job, fitted: Fitted) -> dict[str, Any]:
     result = _result(config, ready, fitted, figures)
     result["parameters"] = sum(p.numel() for p in job.learner.model.parameters())
     result["focus"] = _focus(config, ready, logits)
+    result["advice"] = as_fields(advise_on(measured["heldout"], figures["test"], measured["train"]))
     write_json(folder.result_file, result)
     return folder.result()
 

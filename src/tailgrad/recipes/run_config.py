@@ -18,10 +18,10 @@ from tailgrad.engine import (
     ScalarLog,
     fit,
     load_weights,
-    supervised_step,
 )
 from tailgrad.files import write_text
 from tailgrad.models import check_map
+from tailgrad.recipes.announce import announce
 from tailgrad.recipes.assemble import (
     MakeLoss,
     assemble,
@@ -32,6 +32,7 @@ from tailgrad.recipes.assemble import (
     settle_pretrained,
     settle_speed,
 )
+from tailgrad.recipes.combine import check_model, step_of
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.finish import EarlyConflict, finish
 from tailgrad.recipes.fresh_folder import fresh_folder
@@ -40,7 +41,7 @@ from tailgrad.recipes.prepare import Prepared, prepare
 from tailgrad.recipes.run_folder import RunFolder, config_text, with_settled
 from tailgrad.recipes.same_split import keep_split
 from tailgrad.recipes.scores import validator
-from tailgrad.recipes.talk import Talk, duration
+from tailgrad.recipes.talk import Talk
 from tailgrad.report import write_report
 
 
@@ -99,7 +100,7 @@ def run_config(
         keep_split(folder, ready)
         loss = make_loss(config, ready.classes, own_loss)
         job, seconds = _job(config, folder, ready, say, loss)
-        _announce(job, seconds)
+        announce(job, seconds)
         result = finish(job, _fit(job))
     if prepared is None:  # in a study the report of the whole replaces those of its runs
         write_report(folder.path)
@@ -114,27 +115,13 @@ def _job(config: Config, folder: RunFolder, ready: Prepared, say: Talk, loss: nn
     spatial = say.warn_of(lambda: check_map(model, ready.size))
     if spatial:
         say(f"final feature map of {' x '.join(map(str, spatial))} positions")
+    check_model(config.combine, model, ready.size)
     speed = settle_speed(config, model, ready.size, len(ready.split.train))
     config = with_settled(config, {"precision": speed.precision, "channels_last": speed.channels_last})
     write_text(folder.path / "config.yaml", config_text(config))
     normalize = normalizer(model, ready.normalize)
-    learner = assemble(config, model, loss, speed, normalize)
+    learner = assemble(config, model, loss, speed, normalize, ready.classes.num_classes)
     return Job(config, folder, ready, learner, normalize, say), speed.seconds
-
-
-def _announce(job: Job, seconds: float) -> None:
-    config, say = job.config, job.say
-    steps = -(-len(job.ready.split.train) // config.train.batch_size)
-    validation = 0.3 * len(job.ready.split.val) / config.train.batch_size
-    one = seconds * config.train.epochs * (steps + validation)
-    needed = f"about {duration(one)}"
-    if say.runs_left > 1:
-        needed += f" a run, {duration(one * say.runs_left)} for the {say.runs_left} runs left"
-    layout = "channels last" if config.train.channels_last else "contiguous"
-    say(
-        f"{config.method} on {config.model.name}: {config.train.precision}, {layout}; at most "
-        f"{config.train.epochs} epochs of {steps} steps, {needed}"
-    )
 
 
 def _fit(job: Job) -> Fitted:
@@ -153,7 +140,7 @@ def _fit(job: Job) -> Fitted:
                 loader,
                 validator(job.learner, job.ready, 2 * config.train.batch_size, config.focus),
                 _plan(job),
-                step=supervised_step,
+                step=step_of(config.combine),
                 watch=LossWatch(job.ready.name, every=1 if job.learner.fabric.device.type == "cpu" else 20),
                 observers=[*observers, *bars],
             )

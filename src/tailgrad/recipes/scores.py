@@ -1,5 +1,6 @@
 """What a run scores on validation data, and what it says at the end."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,16 @@ def score(
 def _loss_value(loss: nn.Module, logits: Tensor, target: Tensor) -> float:
     if getattr(loss, "takes", "logits") != "logits":
         return float(nn.functional.cross_entropy(logits, target))
+    loss = _reduced(loss)
     device = next((b.device for b in loss.buffers()), logits.device)
     with torch.no_grad():
-        return float(loss(logits.to(device), target.to(device)))
+        return float(loss(logits.to(device), target.to(device)).mean())
+
+
+def _reduced(loss: nn.Module) -> nn.Module:
+    """The same loss as a mean, where training wants one number an example; its state stays shared."""
+    if getattr(loss, "reduction", "mean") != "none":
+        return loss
+    mean = copy.copy(loss)
+    mean.reduction = "mean"  # type: ignore[assignment]  # a name, which nn.Module's stubs do not expect
+    return mean

@@ -11,6 +11,7 @@ To add a figure: one file in ``figures/`` with a function that returns a `Figure
 specification and the words that explain it out), its use in one of the two reports, one test.
 """
 
+from tailgrad.report.advice import Advice, advise
 from tailgrad.report.write_report import write_report
 
-__all__ = ["write_report"]
+__all__ = ["Advice", "advise", "write_report"]

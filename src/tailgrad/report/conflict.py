@@ -6,10 +6,13 @@ import numpy as np
 
 from tailgrad.evaluate import student_t
 from tailgrad.interference import Interference
+from tailgrad.interference.tiles import TiledInterference
 from tailgrad.report.averages import Matrix, mean_over, pair_mean
 from tailgrad.report.blocks import Block, Figure, Folded, Grid, Table, Text
+from tailgrad.report.certainty import Measured, certainty_blocks, classes_of, noise_table
 from tailgrad.report.figures import LayerSeries, branch_shares, heat_map, layers
 from tailgrad.report.folders import MOMENTS
+from tailgrad.report.pairs import worst_pairs, worst_pairs_alone
 from tailgrad.report.tables import matrix_table
 from tailgrad.report.wording import interval, signed
 from tailgrad.types import ClassInfo
@@ -27,9 +30,14 @@ EXPLANATION = (
     "these classes."
 )
 CAUTION = (
-    "These cosines carry no interval within a run, and the gradients of rare classes are noisy. Conflict "
-    "at the end of training on training images is never evidence by itself: look at held-out images and "
-    "at early training."
+    "Intervals within a run (90 %) hold the noise of few images, not that of another seed; intervals over "
+    "seeds hold both. Of all pairs that do not interfere, about one in ten lies outside its interval by "
+    "chance, and pairs picked as the worst look less bad when measured again. Conflict at the end of "
+    "training on training images is never evidence by itself: look at held-out images and at early training."
+)
+NO_INTERVAL = (
+    "These measurements carry no interval within a run, and the gradients of rare classes are noisy, which "
+    "draws their cosines towards 0; measure again to get them."
 )
 _WORDS = {
     "conflict": "Cosine between the gradients of two classes; red pulls apart.",
@@ -37,7 +45,6 @@ _WORDS = {
     "excess": "Conflict minus null: what is particular to these classes.",
 }
 _MOST_ROWS = 60
-Measured = Mapping[str, Sequence[Interference]]
 
 
 def moments(measured: Mapping[str, Sequence[Mapping[str, Interference]]]) -> dict[str, Measured]:
@@ -70,11 +77,22 @@ def conflict_blocks(measured: Mapping[str, Sequence[Mapping[str, Interference]]]
     if not found:
         return ()
     (first, results), *others = found.items()
-    opened = (Text(f"Shown here: {MOMENT_WORDS[first]}."), *_maps(results), *_layers(results))
-    folded = tuple(
-        Folded(f"The same, {MOMENT_WORDS[moment]}", (*_maps(more), *_layers(more))) for moment, more in others
-    )
-    return (Text(EXPLANATION), _summary(found), *opened, *folded, Text(CAUTION))
+    opened = (Text(f"Shown here: {MOMENT_WORDS[first]}."), *_matrices(results, is_first=True))
+    folded = tuple(Folded(f"The same, {MOMENT_WORDS[moment]}", _matrices(more)) for moment, more in others)
+    sure = noise_table(found, MOMENT_WORDS)
+    unsure = () if sure else (Text(NO_INTERVAL),)
+    return (Text(EXPLANATION), _summary(found), *sure, *unsure, *opened, *folded, Text(CAUTION))
+
+
+def _matrices(results: Measured, is_first: bool = False) -> tuple[Block, ...]:
+    whole = {
+        label: [result for result in found if not isinstance(result, TiledInterference)]
+        for label, found in results.items()
+    }
+    whole = {label: found for label, found in whole.items() if found}
+    if not whole:  # above 2,000 classes no matrix is kept
+        return (worst_pairs_alone(results),)
+    return (*_maps(whole), *(certainty_blocks(whole) if is_first else ()), *_layers(whole))
 
 
 def _summary(found: Mapping[str, Measured]) -> Table:
@@ -89,7 +107,7 @@ def _summary(found: Mapping[str, Measured]) -> Table:
                     label,
                     MOMENT_WORDS[moment],
                     signed(_average([result.mean for result in results])),
-                    signed(_average([pair_mean(result.null) for result in results])),
+                    signed(_average([result.mean_null for result in results])),
                     signed(_average(means)),
                     interval(seeds.low, seeds.high, sign=True) if seeds else interval(None, None),
                 )
@@ -105,7 +123,7 @@ def _average(values: Sequence[float]) -> float:
 def _maps(results: Measured) -> tuple[Block, ...]:
     maps = {
         quantity: tuple(
-            heat_map(f"{quantity.capitalize()}: {label}", words, _matrix(found, quantity), _classes(found))
+            heat_map(f"{quantity.capitalize()}: {label}", words, _matrix(found, quantity), classes_of(found))
             for label, found in results.items()
         )
         for quantity, words in _WORDS.items()
@@ -113,35 +131,17 @@ def _maps(results: Measured) -> tuple[Block, ...]:
     one = tuple(figure for figures in maps.values() for figure in figures)
     rows = (Grid(one),) if len(results) == 1 else tuple(Grid(figures) for figures in maps.values())
     tables = tuple(
-        matrix_table(f"{quantity.capitalize()}, {label}", _matrix(found, quantity), _classes(found), 2)
+        matrix_table(f"{quantity.capitalize()}, {label}", _matrix(found, quantity), classes_of(found), 2)
         for label, found in results.items()
         for quantity in _WORDS
-        if len(_classes(found).names) <= _MOST_ROWS
+        if len(classes_of(found).names) <= _MOST_ROWS
     )
     folded = (Folded("These matrices as tables", tables),) if tables else ()
-    return (*rows, _worst(results), *folded)
+    return (*rows, worst_pairs(results), *folded)
 
 
 def _matrix(found: Sequence[Interference], quantity: str) -> Matrix:
     return mean_over([getattr(result, quantity) for result in found])
-
-
-def _classes(found: Sequence[Interference]) -> ClassInfo:
-    return ClassInfo(found[0].class_names, tuple(int(n) for n in found[0].counts))
-
-
-def _worst(results: Measured) -> Table:
-    rows = []
-    for label, found in results.items():
-        conflict, null, excess = (_matrix(found, quantity) for quantity in _WORDS)
-        a, b = np.triu_indices(len(excess), 1)
-        order = [p for p in np.argsort(excess[a, b], kind="stable") if not np.isnan(excess[a[p], b[p]])][:6]
-        names = found[0].class_names
-        for i, j in zip(a[order], b[order], strict=True):
-            figures = tuple(signed(float(matrix[i, j])) for matrix in (conflict, null, excess))
-            rows.append((f"{names[i]} / {names[j]}", label, *figures))
-    caption = "The six pairs with the lowest excess, chosen for each method on its own measurement"
-    return Table(caption, ("pair", "method", "conflict", "null", "excess"), tuple(rows))
 
 
 def _layers(results: Measured) -> tuple[Block, ...]:
@@ -186,7 +186,7 @@ def branch_blocks(measured: Mapping[str, Sequence[Mapping[str, Interference]]]) 
             shares = [result.branches.shares for result in found if result.branches is not None]
             if shares:
                 title = f"{label}, {MOMENT_WORDS[moment]}"
-                blocks += _branch(title, mean_over(shares), _classes(found))
+                blocks += _branch(title, mean_over(shares), classes_of(found))
     return tuple(blocks)
 
 

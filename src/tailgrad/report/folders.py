@@ -11,6 +11,7 @@ import yaml
 from tailgrad.checks import InputError
 from tailgrad.evaluate import Evaluation
 from tailgrad.interference import Interference
+from tailgrad.interference.tiles import TiledInterference
 from tailgrad.types import ClassInfo
 
 MOMENTS = ("heldout", "early", "train")
@@ -152,12 +153,18 @@ def read_run(folder: Path) -> Run:
         _object(folder / "config.yaml"),
         _object(folder / "environment.json"),
         _object(folder / "split.json"),
-        {
-            name: Interference.load(path)
-            for name, path in moments.items()
-            if path.with_suffix(".json").is_file()
-        },
+        {name: _measurement(path) for name, path in moments.items() if path.with_suffix(".json").is_file()},
     )
+
+
+def _measurement(path: Path) -> Interference:
+    try:
+        return Interference.load(path)
+    except InputError as error:
+        try:  # above 2,000 classes another kind of result is kept
+            return TiledInterference.load(path)
+        except InputError:
+            raise error from None
 
 
 def _is_finished(path: Path) -> bool:

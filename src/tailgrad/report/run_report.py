@@ -4,8 +4,9 @@ import numpy as np
 
 from tailgrad.evaluate import ONE_SEED, Estimate
 from tailgrad.report.blocks import Block, Card, Folded, Grid, Page, Section, Table, Text
+from tailgrad.report.certainty import advice_blocks
 from tailgrad.report.conflict import branch_blocks, conflict_blocks
-from tailgrad.report.figures import Curve, Series, class_bars, curves, heat_map
+from tailgrad.report.figures import CONFUSION, Curve, Series, class_bars, curves, heat_map
 from tailgrad.report.folders import Run
 from tailgrad.report.tables import class_table, folded_if_long, group_table, key_table, matrix_table
 from tailgrad.report.wording import duration, interval, number, short
@@ -62,6 +63,7 @@ def run_page(run: Run) -> Page:
     )
     measured = {run.method: [run.interference]}
     sections = (
+        Section("What to try", advice_blocks(result.get("advice") or ())),
         Section("Every class", _class_blocks(run)),
         Section("Where the errors go", confusion_blocks({run.method: (run,)})),
         Section("Which classes oppose one another", conflict_blocks(measured)),
@@ -119,7 +121,7 @@ def confusion_blocks(runs: dict[str, tuple[Run, ...]]) -> tuple[Block, ...]:
         counts = np.sum([run.test.confusion for run in found], axis=0)
         totals = counts.sum(1, keepdims=True)
         shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
-        figures.append(heat_map(f"Confusion: {label}", CONFUSION_MEANING, shares, classes, share=True))
+        figures.append(heat_map(f"Confusion: {label}", CONFUSION_MEANING, shares, classes, scale=CONFUSION))
         if classes.num_classes <= 60:
             tables.append(matrix_table(f"Counts, {label} (rows: true class)", counts.tolist(), classes, 0))
     return (Grid(tuple(figures)), *tables)

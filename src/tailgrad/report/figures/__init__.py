@@ -7,18 +7,25 @@ against Plotly's own schema. Class names pass through `plot_label`, because Plot
 from tailgrad.report.figures.branch_shares import branch_shares
 from tailgrad.report.figures.class_bars import Series, class_bars
 from tailgrad.report.figures.curves import Curve, curves
-from tailgrad.report.figures.heat_map import heat_map
+from tailgrad.report.figures.heat_map import CONFUSION, COSINES, HARM, Scale, heat_map
 from tailgrad.report.figures.layers import LayerSeries, layers
+from tailgrad.report.figures.reliability import ClassValues, reliability
 from tailgrad.report.figures.seed_dots import seed_dots
 
 __all__ = [
+    "CONFUSION",
+    "COSINES",
+    "HARM",
+    "ClassValues",
     "Curve",
     "LayerSeries",
+    "Scale",
     "Series",
     "branch_shares",
     "class_bars",
     "curves",
     "heat_map",
     "layers",
+    "reliability",
     "seed_dots",
 ]

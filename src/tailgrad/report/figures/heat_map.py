@@ -1,6 +1,7 @@
-"""Class-by-class matrices: conflict, null and excess on one scale, and confusion."""
+"""Class-by-class matrices: conflict, null and excess on one scale, confusion, and who hurts whom."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from tailgrad.types import ClassInfo
 
 _MOST_CLASSES, _MOST_NUMBERS = 60, 10
 # ColorBrewer's RdBu and Blues, both safe for any colour vision; red for classes that pull apart.
-_COSINES = ("#b2182b", "#ef8a62", "#fddbc7", "#f7f7f7", "#d1e5f0", "#67a9cf", "#2166ac")
+_RED_BLUE = ("#b2182b", "#ef8a62", "#fddbc7", "#f7f7f7", "#d1e5f0", "#67a9cf", "#2166ac")
 _SHARES = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5", "#08306b")
-_SCALE = {
+_BAR = {
     "orientation": "h",
     "thickness": 6,
     "outlinewidth": 0,
@@ -27,15 +28,48 @@ _SCALE = {
 }
 
 
-def heat_map(name: str, meaning: str, matrix: Matrix, classes: ClassInfo, *, share: bool = False) -> Figure:
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the numbers of a matrix are drawn and said.
+
+    Args:
+        colours: from the lowest to the highest.
+        low: value of the first colour.
+        joined: what stands between row and column in words.
+        form: d3 format of a number.
+        axes: titles of columns and rows.
+        is_symmetric: whether [i, j] and [j, i] say the same.
+
+    Example:
+        >>> COSINES.low, CONFUSION.low
+        (-1, 0)
+    """
+
+    colours: tuple[str, ...]
+    low: int
+    joined: str
+    form: str
+    axes: tuple[str, str] = ("", "")
+    is_symmetric: bool = False
+
+
+COSINES = Scale(_RED_BLUE, -1, "and", ".2f", is_symmetric=True)
+CONFUSION = Scale(_SHARES, 0, "taken for", ".0%", ("predicted", "true class"))
+HARM = Scale(_RED_BLUE, -1, "from", ".2f", ("the class that pulls", "the class whose loss it changes"))
+
+
+def heat_map(
+    name: str, meaning: str, matrix: Matrix, classes: ClassInfo, *, scale: Scale = COSINES
+) -> Figure:
     """A heat map [K, K], classes with most training images first; above 60 classes, means of neighbours.
 
     Args:
         name: title.
         meaning: how to read it.
-        matrix: values [K, K], NaN where there is none; in [-1, 1], or [0, 1] with ``share``.
+        matrix: values [K, K], NaN where there is none; colours end at the scale's ends.
         classes: K names and training counts.
-        share: shares of a target class (rows) by prediction (columns) instead of cosines.
+        scale: ``COSINES`` between classes, ``CONFUSION`` (shares of a target class, rows, by prediction,
+            columns), or ``HARM`` (what a class, column, does to the loss of another, row).
 
     Example:
         >>> classes = ClassInfo(("a", "b"), (1, 2))
@@ -46,12 +80,13 @@ def heat_map(name: str, meaning: str, matrix: Matrix, classes: ClassInfo, *, sha
     order = np.array(sorted(range(classes.num_classes), key=lambda k: -classes.counts[k]))
     groups = np.array_split(order, min(len(order), _MOST_CLASSES))
     whole = len(groups) == len(order)
-    drawn = matrix[np.ix_(order, order)] if whole else pooled(matrix if share else _pairs(matrix), groups)
+    cells = matrix if whole or scale is CONFUSION else _pairs(matrix)
+    drawn = cells[np.ix_(order, order)] if whole else pooled(cells, groups)
     labels = _labels(classes, groups)
-    spec = {"data": [_cells(drawn, labels, share)], "layout": _layout(labels, share)}
+    spec = {"data": [_cells(drawn, labels, scale)], "layout": _layout(labels, scale)}
     meaning += "" if whole else " Each cell is the mean over classes with similar numbers of training images."
     meaning += " Blank: could not be measured." if np.isnan(matrix).any() else ""
-    return Figure(name, meaning, _extreme(matrix, classes, share), spec)
+    return Figure(name, meaning, _extreme(matrix, classes, scale), spec)
 
 
 def _labels(classes: ClassInfo, groups: Sequence[npt.NDArray[np.intp]]) -> list[str]:
@@ -69,37 +104,40 @@ def _pairs(matrix: Matrix) -> Matrix:
     return np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
 
 
-def _extreme(matrix: Matrix, classes: ClassInfo, share: bool) -> str:
+def _extreme(matrix: Matrix, classes: ClassInfo, scale: Scale) -> str:
     others = _pairs(matrix)
     if np.isnan(others).all():
         return "No value off the diagonal."
-    i, j = np.unravel_index((np.nanargmax if share else np.nanargmin)(others), others.shape)
-    if not share:
+    pick = np.nanargmax if scale is CONFUSION else np.nanargmin
+    i, j = np.unravel_index(pick(others), others.shape)
+    if scale.is_symmetric:
         i, j = sorted((i, j), key=lambda k: -classes.counts[k])
     a, b, value = short(classes.names[i]), short(classes.names[j]), matrix[i, j]
-    if share:
+    if scale is CONFUSION:
         return f"Most frequent error: {a} taken for {b}, {value:.0%} of its images."
+    if scale is HARM:
+        hurt = value < 0
+        return f"Most hurt: {a} by {b}, {value:+.2f}." if hurt else "No class hurts another."
     return f"Lowest value off the diagonal: {a} and {b}, {value:+.2f}."
 
 
-def _cells(matrix: Matrix, labels: Sequence[str], share: bool) -> dict[str, Any]:
+def _cells(matrix: Matrix, labels: Sequence[str], scale: Scale) -> dict[str, Any]:
     rows = [plain(row, 3) for row in matrix.tolist()]
-    hover = "%{y} taken for %{x}" if share else "%{y} and %{x}"
-    value = "%{z:.0%}" if share else "%{z:.2f}"
+    value = f"%{{z:{scale.form}}}"
+    places = [0, 0.5, 1] if scale.low == 0 else [-1, -0.5, 0, 0.5, 1]
     cells: dict[str, Any] = {
         "type": "heatmap",
         "z": rows,
         "x": list(labels),
         "y": list(labels),
-        "zmin": 0 if share else -1,
+        "zmin": scale.low,
         "zmax": 1,
-        "colorscale": _colours(_SHARES if share else _COSINES),
+        "colorscale": _colours(scale.colours),
         "xgap": 1,
         "ygap": 1,
         "hoverongaps": False,
-        "hovertemplate": f"{hover}: {value}<extra></extra>",
-        "colorbar": _SCALE
-        | ({"tickformat": ".0%", "tickvals": [0, 0.5, 1]} if share else {"tickvals": [-1, -0.5, 0, 0.5, 1]}),
+        "hovertemplate": f"%{{y}} {scale.joined} %{{x}}: {value}<extra></extra>",
+        "colorbar": _BAR | {"tickvals": places} | ({"tickformat": ".0%"} if scale is CONFUSION else {}),
     }
     if len(labels) <= _MOST_NUMBERS:
         cells |= {"texttemplate": value, "textfont": {"size": 10}}
@@ -110,11 +148,12 @@ def _colours(steps: Sequence[str]) -> list[list[float | str]]:
     return [[place / (len(steps) - 1), step] for place, step in enumerate(steps)]
 
 
-def _layout(labels: Sequence[str], share: bool) -> dict[str, Any]:
+def _layout(labels: Sequence[str], scale: Scale) -> dict[str, Any]:
     # Names of digits would otherwise make a numeric axis.
     ticks: dict[str, Any] = {"type": "category", "showgrid": False}
     if len(labels) <= _MOST_NUMBERS:
         ticks |= {"dtick": 1}
-    x = ticks | {"tickangle": -60} | ({"title": title("predicted")} if share else {})
-    y = ticks | {"autorange": "reversed"} | ({"title": title("true class")} if share else {})
+    x, y = ({"title": title(text)} if text else {} for text in scale.axes)
+    x |= ticks | {"tickangle": -60}
+    y |= ticks | {"autorange": "reversed"}
     return layout(max(300, min(680, 190 + 32 * len(labels))), x, y)

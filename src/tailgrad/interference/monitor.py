@@ -1,0 +1,264 @@
+"""Class contributions to the gradient, watched while training runs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from tailgrad.checks import InputError
+from tailgrad.distributed import is_spread
+from tailgrad.interference.contributions import LogitPull
+from tailgrad.interference.descent import InitialDrop
+from tailgrad.interference.due import Due
+from tailgrad.interference.ear import Ear
+from tailgrad.interference.groups import Selection
+from tailgrad.interference.measurement import Measurement
+from tailgrad.interference.monitor_drops import find_drops
+from tailgrad.interference.monitor_record import Record, make_record
+from tailgrad.interference.monitor_target import check_classes, check_target
+from tailgrad.interference.monitor_words import monitor_words
+from tailgrad.interference.scope import Scope, find_scope
+from tailgrad.interference.splittable import Run
+from tailgrad.interference.trees import Tree
+from tailgrad.interference.unwrap import is_compiled, unwrap
+
+_COMPILED = "Steps that are measured run uncompiled, so that rounding and dropout differ there."
+_TRUSTED = 10  # measurements after which contributions are compared with gradients again
+_WINDOW = 16  # records in which a drop that goes on now is looked for
+
+
+class Scaler(Protocol):
+    """What multiplies the loss: ``torch.amp.GradScaler``."""
+
+    def get_scale(self) -> float:
+        """The present factor."""
+
+
+class Monitor:
+    """Measures, every so many steps, what each class contributes to the update of a network in training.
+
+    ``k_c = sum_{i: y_i = c} dL/dtheta through example i``: the gradient of the batch's loss, split by the
+    class of the examples through which it came, in the one backward pass that trains. ``sum_c k_c`` is the
+    gradient. In training mode BatchNorm couples the examples, so this is not the gradient of class c's loss.
+
+    It reads and never changes: weights, buffers and random states are bit for bit those of training without
+    it. A step that is not due costs a comparison. The first due forward pass also runs 7 examples in
+    evaluation mode, to see which parameters can be split by example; the others (recurrent layers,
+    ``nn.MultiheadAttention``) take one masked backward pass a class and are named in ``masked``. At the first
+    measurement every parameter's contributions are compared with its gradient; one that does not add up goes
+    to the masked passes, then to ``unknown``, and the measurement is repeated at the next step. Until the
+    comparison is made again, at every tenth measurement, the batch's largest class gets what the others leave
+    of the gradient, which saves the time of splitting off its part.
+
+    Loss terms that do not come through the logits (weight decay inside the loss) make a parameter unknown.
+    Under ``torch.compile`` a due step runs uncompiled, so that rounding and dropout differ there. With
+    several processes each passes its own labels, and figures are those of all.
+
+    Args:
+        model: returns logits [N, K], ``.logits``, or a tuple that starts with them; wrappers are taken off.
+        classes: K names, or K.
+        parameters: ``"backbone"``, ``"head"``, ``"all"``, a glob over names, or a predicate.
+        every: steps between two measurements, at least 1.
+        seconds: seconds between two measurements, in place of ``every``; one process only.
+        log: given every record.
+        scaler: of mixed precision, to undo its factor; steps that it skips are left out.
+
+    Raises:
+        InputError: arguments out of range; a model whose layers cannot be listened to.
+
+    Source: methods H.1 (second decomposition), H.5, H.7 and H.12 (ours).
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+        >>> import torch
+        >>> optimizer = torch.optim.SGD(net.parameters(), 0.1)
+        >>> monitor = Monitor(net, ["a", "b", "c"], every=1)
+        >>> inputs, target = torch.rand(9, 4), torch.arange(9) % 3
+        >>> with monitor.watch(target):
+        ...     nn.functional.cross_entropy(net(inputs), target).backward()
+        ...     optimizer.step()
+        >>> monitor.records[0]["step"], monitor.records[0]["count"]
+        (1, {'a': 3.0, 'b': 3.0, 'c': 3.0})
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        classes: int | Sequence[str],
+        *,
+        parameters: Selection = "backbone",
+        every: int = 20,
+        seconds: float | None = None,
+        log: Callable[[Record], None] | None = None,
+        scaler: Scaler | Callable[[], float] | None = None,
+    ) -> None:
+        self.class_names = check_classes(classes)
+        self.model = unwrap(model)
+        if not any(True for _ in self.model.parameters()):
+            raise InputError(
+                f"model must have parameters, got {type(self.model).__name__} without any; build it first"
+            )
+        self.notes = (_COMPILED,) if is_compiled(model) or is_compiled(self.model) else ()
+        self.records: list[Record] = []
+        self.steps = 0
+        self.skipped = 0
+        self.pull = LogitPull(np.zeros(len(self.class_names)), np.zeros(len(self.class_names)))
+        self._selection, self._due, self._log = parameters, Due(every, seconds), log
+        self._scale, self._is_scaled = _scale_of(scaler), scaler is not None
+        self._scope: Scope | None = None
+        self._measurement: Measurement | None = None
+        self._ear: Ear | None = None
+        self._is_first = True
+
+    def begin(self, target: Tensor, *, call: tuple[tuple[Any, ...], dict[str, Any]] | None = None) -> None:
+        """Say that the forward pass of a (micro-)batch comes next; where a measurement is due, listen to it.
+
+        Args:
+            target: class indices [N].
+            call: (args, kwargs) of the model's call, where this is said from inside one of its forward
+                pre-hooks.
+
+        Raises:
+            InputError: the target is not class indices in range; ``seconds`` with several processes.
+        """
+        is_first, self._is_first = self._is_first, False  # a measurement takes all micro-batches or none
+        if self._measurement is None and not (is_first and self._due.now(self.steps)):
+            return
+        check_target(target, len(self.class_names))
+        if self._due.seconds is not None and is_spread():
+            raise InputError(
+                f"every must be used with several processes, got seconds={self._due.seconds}; they must "
+                "agree on the step"
+            )
+        if self._measurement is None:
+            self._measurement = Measurement(len(self.class_names), self._scale)
+        self._close_ear()
+        self._ear = Ear(self.model, target, self._measurement, self._resolve)
+        if call is not None:
+            self._ear.enter_now(*call)
+
+    def backward_done(self) -> None:
+        """Say that the backward pass is over; what happens to the graph later is not listened to."""
+        self._close_ear()
+
+    def step_done(self) -> None:
+        """Say that the optimiser step is over; writes the record if one is due.
+
+        Raises:
+            InputError: the first measurement saw no forward pass of the model.
+        """
+        measurement = self._measurement
+        self.steps, self._is_first = self.steps + 1, True
+        if measurement is None:
+            return
+        try:
+            self._close_ear()
+            self._measurement = None
+            self._finish(measurement)
+        except BaseException:
+            self.cancel()
+            raise
+
+    def cancel(self) -> None:
+        """Give up the measurement that runs, if one does; nothing of it stays with the model."""
+        ear, self._ear, self._measurement, self._is_first = self._ear, None, None, True
+        if ear is not None:
+            ear.close()
+
+    @contextmanager
+    def watch(self, target: Tensor) -> Iterator[None]:
+        """Forward pass, backward pass and optimiser step of one batch go inside.
+
+        Raises:
+            InputError: as ``begin`` and ``step_done``.
+        """
+        self.begin(target)
+        try:
+            yield
+        except BaseException:
+            self.cancel()
+            raise
+        self.step_done()
+
+    def drops(self, until: int | None = None, shortest: int = 3) -> list[InitialDrop]:
+        """Stretches of records in which updates opposed a class while its loss rose.
+
+        Args:
+            until: last step that counts as early; by default all are looked at.
+            shortest: records a stretch must have, at least 1.
+
+        Raises:
+            InputError: ``shortest`` below 1.
+        """
+        return find_drops(self.records, self.class_names, until=until, shortest=shortest)
+
+    def summary(self) -> str:
+        """What was seen, in plain words."""
+        said = monitor_words(self.records, self.class_names, self.pull, self.drops())
+        return "\n".join([said, *self.notes])
+
+    def _close_ear(self) -> None:
+        ear, self._ear = self._ear, None
+        if ear is None:
+            return
+        ear.close()
+        if ear.has_heard and not ear.has_gradients and self._measurement is not None:
+            self._measurement.is_broken = True
+
+    def _resolve(self, run: Run, inputs: Tree, length: int) -> Scope:
+        if self._scope is None:
+            self._scope = find_scope(self.model, run, inputs, length, self._selection)
+        return self._scope
+
+    def _finish(self, measurement: Measurement) -> None:
+        scope = self._scope
+        if scope is None or measurement.tally is None:
+            self._missed()
+            return
+        is_broken, wrong = measurement.wrong(scope)
+        found = measurement.found()
+        if is_broken or not found.is_finite or (self._is_scaled and not found.update_norm):
+            self.skipped += 1
+            return
+        if wrong:
+            scope.demote(wrong, "its contributions did not add up to its gradient")
+            return
+        scope.verified |= set(scope.measured)
+        if (len(self.records) + 1) % _TRUSTED == 0:
+            scope.verified.clear()  # a loss may have changed since
+        self._due.done(self.steps - 1)
+        self._keep(make_record(found, scope, self.class_names, self.steps), found.pull)
+
+    def _keep(self, record: Record, pull: LogitPull) -> None:
+        self.pull += pull
+        self.records.append(record)
+        ratio = dict(zip(self.class_names, self.pull.ratio, strict=True))
+        record["pull"]["ratio"] = {name: None if r != r else float(r) for name, r in ratio.items()}
+        recent = find_drops(self.records[-_WINDOW:], self.class_names)
+        record["alarms"] = [asdict(drop) for drop in recent if drop.last == record["step"]]
+        record["notes"] = list(self.notes)
+        if self._log is not None:
+            self._log(record)
+
+    def _missed(self) -> None:
+        self.skipped += 1
+        if not self.records:
+            raise InputError(
+                f"the step must call the model given to Monitor, got no forward pass of "
+                f"{type(self.model).__name__} with gradients between begin and step_done; pass the module "
+                "whose forward returns the logits"
+            )
+
+
+def _scale_of(scaler: Scaler | Callable[[], float] | None) -> Callable[[], float]:
+    if scaler is None:
+        return lambda: 1.0
+    found = getattr(scaler, "get_scale", scaler)
+    if not callable(found):
+        raise InputError(
+            f"scaler must be a GradScaler or a function that gives the factor, got {scaler!r}; pass it"
+        )
+    return found

@@ -1,0 +1,45 @@
+"""From gradients to updates: methods that combine the gradients of classes, or balance what classes send.
+
+Combiners. A ``Combiner`` turns class gradients ``rows`` [m, P] into one direction [P]. It is written as
+``weights(gram [m, m]) -> [m]``, the weights on the rows, because every method here needs nothing but their
+inner products. Rows of zeros never reach it. Its ``scale`` says how long the result is: with ``"mean"``
+(default) m equal rows give that row back, so that a learning rate keeps its meaning; with ``"published"``
+it is the formula as printed.
+
+    direction = PCGrad()(rows)
+
+In a training loop a combiner goes into an optimiser; ``closure`` returns one loss an example and the
+class indices and does not call backward:
+
+    optimizer = ClassGradientOptimizer(model, torch.optim.SGD(model.parameters(), lr=0.1), PCGrad())
+    optimizer.step(lambda: (criterion(model(x), y), y))        # criterion with reduction="none"
+
+Beside them stand ``ShareBalancer``, which scales class gradients at the features in an ordinary backward
+pass, and ``GapWeights``, which turns losses by class into one objective.
+
+To add a combiner: one file with one subclass of ``Combiner``, one export line here, one test file.
+"""
+
+from tailgrad.optim.cagrad import CAGrad
+from tailgrad.optim.class_gradient_optimizer import ClassGradientOptimizer
+from tailgrad.optim.combiner import Combiner
+from tailgrad.optim.gap_weights import GapWeights
+from tailgrad.optim.grad_norm import GradNorm
+from tailgrad.optim.mgda import MGDA
+from tailgrad.optim.pcgrad import PCGrad
+from tailgrad.optim.pcngd import PCNGD
+from tailgrad.optim.share_balancer import ShareBalancer
+from tailgrad.optim.upgrad import UPGrad
+
+__all__ = [
+    "MGDA",
+    "PCNGD",
+    "CAGrad",
+    "ClassGradientOptimizer",
+    "Combiner",
+    "GapWeights",
+    "GradNorm",
+    "PCGrad",
+    "ShareBalancer",
+    "UPGrad",
+]

@@ -1,0 +1,174 @@
+"""An optimiser that steps along a combination of class gradients."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tailgrad.checks import InputError, one_of
+from tailgrad.distributed import sum_over_ranks
+from tailgrad.optim.class_rows import PRIORS, class_rows, same_on_ranks
+from tailgrad.optim.combiner import Combiner
+
+Closure = Callable[[], tuple[Tensor, Tensor]]
+
+
+class ClassGradientOptimizer(Optimizer):
+    """``u = combine(g_1 ... g_m)`` in place of the gradient, then a step of ``base_optimizer``.
+
+    ``g_c`` is the gradient of the mean loss of class c over the batch, all from one shared forward pass:
+    BatchNorm uses the statistics of the whole batch and so couples the classes. Classes absent from the
+    batch take no part. A step costs one forward and m backward passes and holds m gradients; with
+    several processes classes and gradients are merged over all of them (pass the plain module, not the
+    DDP wrapper).
+
+    ``prior="uniform"`` combines the ``g_c`` themselves: every class present counts the same, whatever its
+    share of the batch, which corrects the class prior as balanced class weights do; do not correct it twice.
+    ``prior="batch"`` combines ``m (n_c / N) g_c``, whose mean is the plain gradient of the batch's mean
+    loss. With a combiner of scale ``"mean"`` the step of agreeing classes is that of the mean of the rows,
+    so the learning rate of ordinary training fits. Parameters of ``base_optimizer`` outside ``combined``
+    get that mean: ordinary training.
+
+    Learning-rate schedulers, ``param_groups``, ``zero_grad`` and ``state_dict`` work as on the base
+    optimiser, whose ``state`` and ``param_groups`` these are. Every ``.grad`` is overwritten, nothing
+    accumulates. A combined parameter that no loss reaches gets zeros. To clip gradients, use
+    ``base_optimizer.register_step_pre_hook``. Mixed precision: bfloat16 autocast around the forward pass
+    in the closure; gradient scalers are not needed and not used.
+
+    Args:
+        combined: module or parameters whose class gradients are combined, often the backbone.
+        base_optimizer: built on all parameters to train.
+        combiner: a ``Combiner``, or any function from rows [m, P] to [P], such as TorchJD's aggregators.
+        prior: ``"uniform"`` or ``"batch"``.
+
+    Raises:
+        InputError: no combined parameter belongs to ``base_optimizer``, or an argument is of another kind.
+
+    Example:
+        >>> net = nn.Linear(2, 3)
+        >>> x, y = torch.randn(6, 2), torch.tensor([0, 0, 0, 1, 1, 2])
+        >>> from tailgrad.optim import PCGrad
+        >>> optimizer = ClassGradientOptimizer(net, torch.optim.SGD(net.parameters(), lr=0.1), PCGrad())
+        >>> loss = optimizer.step(lambda: (nn.functional.cross_entropy(net(x), y, reduction="none"), y))
+        >>> loss.shape
+        torch.Size([])
+    """
+
+    def __init__(
+        self,
+        combined: nn.Module | Iterable[Tensor],
+        base_optimizer: Optimizer,
+        combiner: Callable[[Tensor], Tensor],
+        *,
+        prior: str = "uniform",
+    ) -> None:
+        _check_kinds(base_optimizer, combiner)
+        self.prior = one_of("prior", prior, PRIORS)
+        super().__init__(base_optimizer.param_groups, base_optimizer.defaults)
+        self.base_optimizer, self.combiner = base_optimizer, combiner
+        self._share_state()
+        wanted = {id(p) for p in (combined.parameters() if isinstance(combined, nn.Module) else combined)}
+        self._combined = frozenset(wanted & {id(p) for p in self._all()})
+        if not self._combined:
+            raise InputError(
+                f"combined must hold parameters of base_optimizer, got {len(wanted)} of which none is; "
+                "build both from the same model"
+            )
+
+    def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]  # wider in torch
+        """One update; returns the detached mean loss of this process's batch.
+
+        Args:
+            closure: runs the forward pass and returns (one loss an example [N], class indices [N]); it does
+                not call backward.
+
+        Raises:
+            InputError: there is no closure, or what it returns does not fit (see ``masked_gradients``).
+        """
+        if closure is None:
+            raise InputError(
+                "closure must return (losses [N], target [N]), got None; call step(lambda: (losses, target))"
+            )
+        with torch.enable_grad():
+            losses, target = _pair(closure())
+            self._write_gradients(losses, target)
+        self.base_optimizer.step()
+        return losses.detach().mean()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base optimiser's state, and the combiner's under ``"combiner"``."""
+        memory = self.combiner.state_dict() if isinstance(self.combiner, Combiner) else {}
+        return self.base_optimizer.state_dict() | {"combiner": memory}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what ``state_dict`` gave; the state of a bare base optimiser fits too."""
+        self.base_optimizer.load_state_dict({k: v for k, v in state_dict.items() if k != "combiner"})
+        self._share_state()
+        if isinstance(self.combiner, Combiner) and state_dict.get("combiner"):
+            self.combiner.load_state_dict(state_dict["combiner"])
+
+    def _write_gradients(self, losses: Tensor, target: Tensor) -> None:
+        combined = [p for p in self._all() if p.requires_grad and id(p) in self._combined]
+        rest = [p for p in self._all() if p.requires_grad and id(p) not in self._combined]
+        found = class_rows(losses, target, combined, retain_graph=bool(rest))
+        if isinstance(self.combiner, Combiner):
+            self.combiner.observe(found.classes, found.losses)
+        rows = found.rows.mul_(found.factors(self.prior).to(found.rows)[:, None])
+        direction = same_on_ranks(_checked(self.combiner(rows), rows.shape[1]))
+        for parameter, part in zip(
+            combined, torch.split(direction, [p.numel() for p in combined]), strict=True
+        ):
+            parameter.grad = part.view_as(parameter).to(parameter.dtype)
+        _write_plain(rest, losses, found.example_weights(target, self.prior))
+
+    def _all(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def _share_state(self) -> None:
+        self.param_groups = self.base_optimizer.param_groups
+        self.state = self.base_optimizer.state
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("base_optimizer", "combiner", "prior", "_combined")
+        return super().__getstate__() | {name: self.__dict__[name] for name in own}
+
+
+def _write_plain(parameters: list[Tensor], losses: Tensor, weights: Tensor) -> None:
+    """Set ``.grad`` to the gradient of ``sum_i weights_i loss_i``, None where no loss reaches."""
+    if not parameters:
+        return
+    gradients = torch.autograd.grad(losses, parameters, weights.to(losses), allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = None if gradient is None else sum_over_ranks(gradient)
+
+
+def _check_kinds(base_optimizer: object, combiner: object) -> None:
+    if not isinstance(base_optimizer, Optimizer):
+        raise InputError(
+            f"base_optimizer must be a built torch optimiser, got {base_optimizer!r}; pass for example "
+            "torch.optim.SGD(model.parameters(), lr=0.1)"
+        )
+    if isinstance(combiner, type) or not callable(combiner):
+        raise InputError(
+            f"combiner must be a built Combiner or a function of rows, got {combiner!r}; pass for example "
+            "PCGrad()"
+        )
+
+
+def _checked(direction: Tensor, length: int) -> Tensor:
+    if direction.shape != (length,):
+        raise InputError(
+            f"combiner must return [{length}] numbers, got {list(direction.shape)}; combine the rows into one"
+        )
+    return direction.detach()
+
+
+def _pair(result: object) -> tuple[Tensor, Tensor]:
+    if isinstance(result, tuple) and len(result) == 2 and all(isinstance(r, Tensor) for r in result):
+        return result
+    raise InputError(
+        f"closure must return (losses [N], target [N]), got {type(result).__name__}; give one loss an "
+        "example and the class indices"
+    )

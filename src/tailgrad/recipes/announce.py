@@ -1,0 +1,52 @@
+"""What a run says before it trains."""
+
+import math
+
+from tailgrad.recipes.combine import backward_passes
+from tailgrad.recipes.even_classes import even_correction
+from tailgrad.recipes.job import Job
+from tailgrad.recipes.talk import duration
+
+
+def announce(job: Job, seconds: float) -> None:
+    """Say how the run will compute, how long it may take, and what corrects the prior unasked.
+
+    Args:
+        job: the run.
+        seconds: measured time of a forward and a backward pass on one batch.
+
+    Example: see ``recipes.train``.
+    """
+    config, say = job.config, job.say
+    steps = -(-len(job.ready.split.train) // config.train.batch_size)
+    one = config.train.epochs * seconds * (steps * _step_cost(job) + _validation_cost(job))
+    needed = f"about {duration(one)}"
+    if say.runs_left > 1:
+        needed += f" a run, {duration(one * say.runs_left)} for the {say.runs_left} runs left"
+    layout = "channels last" if config.train.channels_last else "contiguous"
+    say(
+        f"{config.method} on {config.model.name}: {config.train.precision}, {layout}; at most "
+        f"{config.train.epochs} epochs of {steps} steps, {needed}"
+    )
+    _announce_correction(job)
+
+
+def _step_cost(job: Job) -> float:
+    """In units of a forward and a backward pass, of which the backward pass takes about two thirds."""
+    config, classes = job.config, job.ready.classes.num_classes
+    return (1 + 2 * backward_passes(config.combine, classes, config.train.batch_size)) / 3
+
+
+def _validation_cost(job: Job) -> float:
+    return 0.3 * len(job.ready.split.val) / job.config.train.batch_size
+
+
+def _announce_correction(job: Job) -> None:
+    combine, counts = job.config.combine, job.ready.classes.counts
+    even = even_correction(combine, counts, job.config.train.batch_size)
+    if even is not None:
+        low, high = math.exp(min(even.log_shift)), math.exp(max(even.log_shift))
+        job.say(
+            f"{combine.name} counts every class of a batch the same; over batches that weighs classes by "
+            f"{low:.2f} to {high:.2f}, a correction of the prior"
+        )
