@@ -209,3 +209,37 @@ def test_above_the_limit_contributions_are_sketched(
     for name, value in exact["alignment"].items():
         assert sketched["alignment"][name] == pytest.approx(value, abs=5 / 64)
         assert sketched["norm"][name] == pytest.approx(exact["norm"][name], rel=5 / 64)
+
+
+def test_later_measurements_find_the_same_with_the_largest_class_as_the_rest(
+    convolutional: tuple[Net, Tensor],
+) -> None:
+    net, x = convolutional
+    frozen = {name: value.clone() for name, value in net.state_dict().items()}
+    monitor = Monitor(net, 4, parameters="all", every=1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    for _ in range(11):
+        net.load_state_dict(frozen)
+        with monitor.watch(Y):
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), Y).backward()
+            optimizer.step()
+    first = monitor.records[0]
+    for later in monitor.records[1:]:
+        for key in ("norm", "alignment", "product"):
+            assert later[key] == pytest.approx(first[key], rel=1e-9)
+        assert later["mean_conflict"] == pytest.approx(first["mean_conflict"], rel=1e-9)
+
+
+def test_a_loss_that_changes_is_noticed_at_a_later_comparison(convolutional: tuple[Net, Tensor]) -> None:
+    net, x = convolutional
+    monitor = Monitor(net, 4, parameters="all", every=1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    for step in range(14):
+        with monitor.watch(Y):
+            optimizer.zero_grad()
+            extra = net.head.weight.square().sum() if step > 3 else 0.0
+            (F.cross_entropy(net(x), Y) + extra).backward()
+            optimizer.step()
+    assert [record["unknown"] for record in monitor.records[:10]] == [[]] * 10
+    assert monitor.records[-1]["unknown"] == ["head.weight"]

@@ -13,6 +13,7 @@ from tailgrad.engine.gap_step import gap_step
 from tailgrad.engine.infer import infer
 from tailgrad.engine.learner import Learner
 from tailgrad.engine.loop import Fitted, Interrupted, Plan, fit
+from tailgrad.engine.monitoring import MonitoredStep
 from tailgrad.engine.observers import MetricsLog, Observer, ScalarLog
 from tailgrad.engine.progress import ProgressBar
 from tailgrad.engine.schedule import Schedule
@@ -27,6 +28,7 @@ __all__ = [
     "Learner",
     "LossWatch",
     "MetricsLog",
+    "MonitoredStep",
     "Observer",
     "Plan",
     "ProgressBar",

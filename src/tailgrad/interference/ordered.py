@@ -40,17 +40,28 @@ def ordered(
         for place, _, rows in rule(call, grad, range(len(grad) + 1)):
             yield place, 0, rows.new_zeros(len(bounds), *rows.shape[1:]).index_add_(0, owner, rows)[:-1]
         return
-    taken = {place: _taken(call.at(place), order, bounds[-1]) for place in call.batched}
-    yield from rule(
-        call.replaced_by(taken), _taken(grad, order, bounds[-1]), [bound * ratio for bound in bounds]
-    )
+    taken = call.replaced_by({place: _taken(call.at(place), order, bounds[-1]) for place in call.batched})
+    for place, first, stack in rule(
+        taken, _taken(grad, order, bounds[-1]), [bound * ratio for bound in bounds]
+    ):
+        if place not in call.batched:
+            yield place, first, stack
+            continue
+        whole = stack.new_zeros(len(stack), *call.at(place).shape)  # made of parameters, one row an example
+        yield place, first, whole.index_copy_(1, _rows(call.at(place), order, bounds[-1]), stack)
 
 
-def _taken(values: Tensor, order: Tensor, count: int) -> Tensor:
-    """Rows [n * r, ...] of the first n of N examples, in the memory layout they have."""
+def _rows(values: Tensor, order: Tensor, count: int) -> Tensor:
+    """Places of the first n of N examples in values [N * r, ...]."""
     rows, ratio = order[:count].to(values.device), len(values) // len(order)
     if ratio > 1:
         rows = (rows[:, None] * ratio + torch.arange(ratio, device=values.device)).flatten()
+    return rows
+
+
+def _taken(values: Tensor, order: Tensor, count: int) -> Tensor:
+    """Rows of the first n of N examples, in the memory layout that the values have."""
+    rows = _rows(values, order, count)
     if values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last):
         return values.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
     return values.index_select(0, rows)

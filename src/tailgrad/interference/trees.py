@@ -18,12 +18,10 @@ def leaves(tree: Tree) -> Iterator[Tensor]:
     """
     if isinstance(tree, Tensor):
         yield tree
-    elif isinstance(tree, Mapping):
-        for value in tree.values():
-            yield from leaves(value)
-    elif isinstance(tree, tuple | list):
-        for value in tree:
-            yield from leaves(value)
+        return
+    parts = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, tuple | list) else ()
+    for part in parts:
+        yield from leaves(part)
 
 
 def map_leaves(change: Callable[[Tensor], Any], tree: Tree) -> Tree:

@@ -151,7 +151,7 @@ class TrainConfig(Section):
 
 
 class InterferenceConfig(Section):
-    """The measurement that a run makes after its first epoch and at its end.
+    """The measurements that a run makes after its first epoch and at its end, and while it trains.
 
     Example:
         >>> InterferenceConfig().parameters
@@ -161,6 +161,10 @@ class InterferenceConfig(Section):
     enabled: bool = True
     parameters: str = "backbone"
     max_per_class: Count = 200
+    folds: Annotated[int, Field(ge=0)] = 8
+    """disjoint parts of each class, for the error bars; 0 for none"""
+    monitor_every: Annotated[int, Field(ge=0)] = 0
+    """steps between two looks at the class gradients of training itself, into ``metrics.jsonl``; 0 for none"""
 
 
 class Config(Section):

@@ -74,6 +74,7 @@ def diagnose(
         _pairs(ready, parts, normalize, device),
         parameters=config.interference.parameters,
         max_per_class=config.interference.max_per_class,
+        folds=config.interference.folds,
         class_names=ready.classes.names,
         extras=Extras(train_counts=ready.classes.counts),
     )

@@ -32,6 +32,7 @@ def measure_part(job: Job, parts: tuple[str, ...]) -> Interference:
         _pairs(job, parts),
         parameters=job.config.interference.parameters,
         max_per_class=job.config.interference.max_per_class,
+        folds=job.config.interference.folds,
         class_names=job.ready.classes.names,
         extras=Extras(train_counts=job.ready.classes.counts),
     )

@@ -13,13 +13,16 @@ from tailgrad.engine import (
     Interrupted,
     LossWatch,
     MetricsLog,
+    MonitoredStep,
     Observer,
     Plan,
     ScalarLog,
     fit,
     load_weights,
 )
+from tailgrad.engine.loop import Step
 from tailgrad.files import write_text
+from tailgrad.interference import Monitor
 from tailgrad.models import check_map
 from tailgrad.recipes.announce import announce
 from tailgrad.recipes.assemble import (
@@ -140,12 +143,26 @@ def _fit(job: Job) -> Fitted:
                 loader,
                 validator(job.learner, job.ready, 2 * config.train.batch_size, config.focus),
                 _plan(job),
-                step=step_of(config.combine),
+                step=_step(job, observers, done["step"]),
                 watch=LossWatch(job.ready.name, every=1 if job.learner.fabric.device.type == "cpu" else 20),
                 observers=[*observers, *bars],
             )
         except Interrupted as stop:
             raise Interrupted(f"{stop} in {folder.path}") from stop
+
+
+def _step(job: Job, observers: list[Observer], done: int) -> Step:
+    step, every = step_of(job.config.combine), job.config.interference.monitor_every
+    if not every:
+        return step
+    monitor = Monitor(
+        job.learner.network,
+        job.ready.classes.names,
+        parameters=job.config.interference.parameters,
+        every=every,
+    )
+    monitor.steps = done
+    return MonitoredStep(step, monitor, observers)
 
 
 def _plan(job: Job) -> Plan:

@@ -27,7 +27,7 @@ class Run:
         result: what ``result.json`` holds.
         test: evaluation on the test part.
         val: evaluation on the validation part, or None.
-        epochs: one object an epoch, from ``metrics.jsonl``.
+        epochs: one object an epoch, from ``metrics.jsonl``; a monitor's lines, which have a kind, are left out.
         config: configuration as nested dictionaries.
         environment: versions and hardware.
         split: the manifest, at least its hash.
@@ -149,7 +149,7 @@ def read_run(folder: Path) -> Run:
         result,
         Evaluation.from_dict(result["test"]),
         Evaluation.from_dict(result["val"]) if result.get("val") else None,
-        _lines(folder / "metrics.jsonl"),
+        tuple(line for line in _lines(folder / "metrics.jsonl") if "kind" not in line),
         _object(folder / "config.yaml"),
         _object(folder / "environment.json"),
         _object(folder / "split.json"),
