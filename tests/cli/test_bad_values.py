@@ -99,7 +99,11 @@ FILES = {
         "hed: {name: csba}",
         "'hed', which is not a key .* did you mean 'head'",
     ),
-    "a section of the regime": ("--method", "optim: {lr: 1}", "may set only head, loss, combine, got 'optim'"),
+    "a section of the regime": (
+        "--method",
+        "optim: {lr: 1}",
+        "may set only head, loss, combine, got 'optim'",
+    ),
     "an unknown head": ("--method", "head: {name: cbsa}", "did you mean 'csba'"),
     "no mapping": ("--method", "- head", "must hold a YAML mapping, got list"),
     "nothing": ("--recipe", "", "must hold a YAML mapping, got NoneType"),

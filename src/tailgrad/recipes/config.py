@@ -164,7 +164,7 @@ class InterferenceConfig(Section):
     folds: Annotated[int, Field(ge=0)] = 8
     """disjoint parts of each class, for the error bars; 0 for none"""
     monitor_every: Annotated[int, Field(ge=0)] = 0
-    """steps between two looks at the class gradients of training itself, into ``metrics.jsonl``; 0 for none"""
+    """steps between two looks at the class gradients of training, into ``metrics.jsonl``; 0 for none"""
 
 
 class Config(Section):

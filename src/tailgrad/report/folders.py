@@ -27,7 +27,7 @@ class Run:
         result: what ``result.json`` holds.
         test: evaluation on the test part.
         val: evaluation on the validation part, or None.
-        epochs: one object an epoch, from ``metrics.jsonl``; a monitor's lines, which have a kind, are left out.
+        epochs: one object an epoch, from ``metrics.jsonl`` without the lines of a monitor.
         config: configuration as nested dictionaries.
         environment: versions and hardware.
         split: the manifest, at least its hash.
