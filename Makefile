@@ -46,6 +46,7 @@ picture: demo  ## the picture of the README, from the demo's report (needs Chrom
 bench: $(DEV)  ## speed ratios; writes results/
 	$(BIN)/python benchmarks/training.py --images 64
 	$(BIN)/python benchmarks/heads.py --rounds 41
+	$(BIN)/python benchmarks/interference.py cost-10 masked-10 torchjd monitor --images 0.2
 
 slow: $(DEV)  ## tests of minutes
 	$(BIN)/python -m pytest -q -m slow

@@ -11,6 +11,7 @@ from torch import nn
 
 from tailgrad.checks import InputError
 from tailgrad.interference import Interference, measure
+from tailgrad.interference.effect import Effect
 from tailgrad.models import create_model
 
 HARD = ("a/b", 'quote "', "<b>&", "猫" * 100, "..", "plain")
@@ -184,6 +185,58 @@ def test_summary_never_gives_a_cosine_without_null_and_excess() -> None:
     assert "no interval" in lines[3]
     assert "never evidence by itself" in lines[4]
     assert {"conflict", "null", "excess"} <= set(repr(result).replace(",", "").split())
+
+
+def test_summary_lists_no_pair_whose_excess_is_not_below_0() -> None:
+    mixed = _result(_symmetric([0.02, -0.3, 0.4], 3), _symmetric([-0.01, -0.1, 0.4], 3)).summary()
+    assert "Most opposed beyond that null: a and c -0.30 (null -0.10, excess -0.20).\n" in mixed
+    none = _result(_symmetric([0.02, 0.3, 0.4], 3), _symmetric([-0.01, -0.1, 0.4], 3)).summary()
+    assert "Most opposed" not in none
+    assert "No pair opposes beyond that null: the smallest excess is +0.00." in none
+
+
+def test_summary_tells_opposing_agreeing_undecided_and_too_noisy_pairs_apart() -> None:
+    conflict = _symmetric([-0.8, 0.8, 0.0, 0.1, 0.0, 0.0], 4)
+    ends = np.stack([conflict - 0.1, conflict + 0.1])
+    ends[:, 3] = ends[:, :, 3] = np.nan
+    noisy = np.where(np.isnan(ends[0]), np.nan, conflict)
+    null = np.zeros((4, 4))
+    result = _result(conflict, null, disattenuated=noisy, interval=ends, reliability=np.ones(4))
+    words = result.summary()
+    # a-b lies below 0, a-c above it, b-c holds it, and the three pairs with d have no interval
+    assert (
+        "Of 6 pairs, 1 oppose beyond null and noise (90 % intervals, so about 0 would by chance), 1 agree "
+        "beyond them, 1 lie within them, and 3 are too noisy to say."
+    ) in words
+    assert "Too noisy to compare, for want of examples: d." in words
+
+
+def test_summary_says_that_the_plain_step_carries_no_interval() -> None:
+    parts = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 0.0], [-0.6, 0.0, 0.8]])
+    matrix = _symmetric([-0.2] * 3, 3)
+    hurt = _result(matrix, contributions=parts, counts=np.array([30, 20, 10])).summary()
+    assert "the others take back (estimated, without interval): 75% of what c gives itself, mostly a." in hurt
+    parts[2, 0] = 0
+    spared = _result(matrix, contributions=parts, counts=np.array([30, 20, 10])).summary()
+    assert "(c), none loses half of its own descent to the others (estimated, without interval)." in spared
+
+
+@pytest.mark.parametrize(
+    ("alignment", "predicted", "expected"),
+    [
+        ([-0.1, 0.2, -0.3], [0.1, -0.2, 0.0], "climbs a, c (alignment below 0); the measured change"),
+        ([0.1, 0.2, np.nan], [0.1, -0.2, np.nan], "climbs no class; the measured change"),
+        ([0.1, 0.2, np.nan], [0.0, 0.0, np.nan], "The update 'Adam step' climbs no class."),
+    ],
+)
+def test_summary_says_what_the_update_climbs(
+    alignment: list[float], predicted: list[float], expected: str
+) -> None:
+    measured = np.array([0.08, -0.22, 0.5])
+    effect = Effect("Adam step", np.array(alignment), np.array(predicted), measured, None)
+    words = _result(_symmetric([-0.2] * 3, 3), effect=effect).summary()
+    assert expected in words
+    assert ("of loss is 0.80 to 1.10 times the predicted one." in words) is any(predicted[:2])
 
 
 def test_summary_cuts_long_names_and_names_what_was_not_measurable(measured: Interference) -> None:

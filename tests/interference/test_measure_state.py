@@ -169,6 +169,25 @@ def test_a_parameter_that_no_loss_reaches_gives_a_nan_layer(perceptron: nn.Modul
     np.testing.assert_array_equal(result.layer_norms["unused"], 0)
 
 
+def test_a_group_that_no_loss_reaches_is_refused(perceptron: nn.Module) -> None:
+    perceptron.add_module("unused", nn.Linear(2, 2))
+    perceptron.forward = lambda x: perceptron[2](perceptron[1](perceptron[0](x)))  # type: ignore[method-assign]
+    data = [(torch.randn(20, 6).double(), torch.arange(20) % 4)]
+    for sketch in (0, 64):
+        with pytest.raises(
+            InputError, match="reached by the loss, got unused.weight, unused.bias which no loss"
+        ):
+            measure(perceptron, data, "unused.*", sketch=sketch)
+    assert np.isfinite(measure(perceptron, data, "0.*").conflict).all()
+
+
+def test_names_that_stand_twice_in_a_data_set_give_way_to_indices(perceptron: nn.Module) -> None:
+    data = TensorDataset(torch.randn(8, 6).double(), torch.arange(8) % 4)
+    for names, expected in ((list("abca"), ("0", "1", "2", "3")), (list("abcd"), ("a", "b", "c", "d"))):
+        data.classes = names  # type: ignore[attr-defined]
+        assert measure(perceptron, data).class_names == expected
+
+
 def _nan_weight() -> nn.Module:
     model = nn.Linear(6, 4)
     nn.init.constant_(model.bias, float("nan"))
@@ -261,6 +280,13 @@ def test_a_criterion_is_put_in_evaluation_mode(perceptron: nn.Module) -> None:
         ({"class_names": "abcd"}, [0, 1, 2], "got 'abcd'"),
         ({"max_per_class": 0}, [0, 1, 2], r"max_per_class must be in \[1, inf\], got 0"),
         ({"folds": 1}, [0, 1, 2], "folds must be 0 or at least 2, got 1"),
+        ({"folds": 2.5}, [0, 1, 2], r"folds must be a whole number, got 2\.5; 8 is usual"),
+        ({"class_names": list("abca")}, [0, 1, 2], "class_names must differ .* got 'a' twice; rename one"),
+        (
+            {"extras": Extras(class_weights=[1, 1])},
+            [0, 1, 2],
+            r"class_weights must .* 4 classes, got shape \[2\]",
+        ),
         ({"folds": -2}, [0, 1, 2], "folds must be 0 or at least 2, got -2"),
         ({"sketch": 63}, [0, 1, 2], "sketch must be at least 64 numbers, or 0 for exact gradients, got 63"),
         ({"sketch": 128.0}, [0, 1, 2], r"sketch must be at least 64 .* got 128\.0"),

@@ -50,7 +50,7 @@ def diagnose(
     each other, +1 that they agree. The null is what softmax and the class prior
     alone would give; only the excess, cosine minus null, says something about
     your network. The interval (90 %) is that of the excess without the noise of few
-    examples; it is blank where that cannot be told from noise. For a finished run,
+    examples; it is blank where a class has too few to say. For a finished run,
     what its figures speak for is listed at the end.
 
     Examples:
@@ -84,7 +84,7 @@ def _show(found: Any) -> None:
         for a, b, conflict, null, excess in found.worst_pairs(6, by="excess")
     ]
     header = ["class", "class", "cosine", "null", "excess", "90 % without noise"]
-    show_table("Pairs of classes that oppose most beyond the null", header, rows)
+    show_table("Pairs of classes with the smallest excess", header, rows)
     show_text(f"\n{found.summary()}")
 
 

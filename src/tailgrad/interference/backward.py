@@ -9,7 +9,7 @@ from torch import Tensor
 from tailgrad.interference.network import Network
 from tailgrad.interference.packs import Pack
 from tailgrad.interference.split import NotSplittable, Splitter, Use
-from tailgrad.interference.trees import Tree, cut, join, length
+from tailgrad.interference.trees import Tree, cut, join
 
 Cotangent = Callable[[Tensor, int, int], Tensor]
 """(logits [n, K] of examples low to high of the pack, low, high) -> gradient with respect to them [n, K]."""
@@ -20,6 +20,8 @@ Forward = Callable[[Tree], tuple[Tensor, Tensor | None]]
 Look = Callable[[Tensor, Tensor | None, int, int], None]
 """(logits, features, low, high): told after each forward pass."""
 
+_SHUFFLED = (4, 1, 6, 3, 0, 5, 2)  # so that what a network does to order shows
+_WORDS = 160  # of a reason: some errors go on for pages
 _FEWER, _PROBE = 5, 7  # examples of the trials; no layer's width is a multiple of one as well as of the other
 _TOLERANCE = 1e-3
 _ROUGH = 3e-2  # under autocast
@@ -56,16 +58,25 @@ class Backward:
         self._receive = receive
         self._forward = forward or network.run
         self._splitter = Splitter(network.model, self._parameters, receive)
-        self._whole: bool | None = None
+        self._whole = True
+        self._tried: set[int] = set()
         self.reason = ""
+        self.is_coupled: bool | None = None
 
     def run(self, pack: Pack, cotangent: Cotangent, look: Look | None = None) -> None:
-        """One pass over a pack."""
+        """One pass over a pack.
+
+        Whether the network can be split is tried on the first pack of several segments, and again where
+        classes appear that no trial has seen, since a network may treat them in a way of their own.
+        """
+        if self.is_coupled is None:
+            self.is_coupled = self._couples(_sample(pack, []))
         if len(pack.labels) == 1:
             self._alone(pack, 0, cotangent, look)
             return
-        if self._whole is None:
-            self.reason = self._try(pack.inputs)
+        if self._whole and (new := sorted(set(pack.labels) - self._tried)):
+            self._tried |= set(new)
+            self.reason = self._try(_sample(pack, new))
             self._whole = not self.reason
         if not self._whole or not self._together(pack, cotangent, look):
             for s in range(len(pack.labels)):
@@ -104,21 +115,33 @@ class Backward:
 
     def _try(self, inputs: Tree) -> str:
         """Why the split pass does not give what plain passes over two parts give; empty if it does."""
-        times = -(-_PROBE // min(length(inputs), _PROBE))
-        inputs = cut(join([cut(inputs, 0, _PROBE)] * times), 0, _PROBE)
         bounds, found = [0, 2, _PROBE], dict[str, Tensor]()
         splitter = Splitter(self._splitter.model, self._parameters, _collector(found, len(bounds) - 1))
         try:
-            splitter.layout = self._layout(inputs)
+            splitter.layout = self._splitter.layout or self._layout(inputs)
             splitter.begin(_PROBE, bounds)
             with splitter:
                 out, _ = self._forward(inputs)
             weights = torch.linspace(-1, 2, out.numel(), dtype=out.dtype, device=out.device).view_as(out)
             splitter.backward(out, weights)
         except (NotSplittable, RuntimeError, TypeError, ValueError, IndexError) as error:
-            return str(error) or type(error).__name__
+            return (str(error) or type(error).__name__).splitlines()[0][:_WORDS]
         self._splitter.layout = splitter.layout
         return self._compare(inputs, bounds, weights, found)
+
+    def _couples(self, inputs: Tree) -> bool:
+        """Whether the logits of examples depend on those beside them (or on chance)."""
+        tolerance = (
+            _ROUGH
+            if torch.is_autocast_enabled(next(iter(self._parameters.values())).device.type)
+            else _TOLERANCE
+        )
+        with torch.no_grad():
+            whole = self._forward(inputs)[0]
+            parts = [self._forward(cut(inputs, *ends))[0] for ends in ((0, 2), (2, _PROBE))]
+        if any(part.shape[1:] != whole.shape[1:] for part in parts):
+            return True
+        return float((torch.cat(parts) - whole).norm()) > tolerance * float(whole.norm())
 
     def _layout(self, inputs: Tree) -> list[Use]:
         """Which arguments run over the examples: those whose length follows the number of examples."""
@@ -149,6 +172,16 @@ class Backward:
             if name:
                 return f"{name!r} does not see one example at a time"
         return ""
+
+
+def _sample(pack: Pack, labels: Sequence[int]) -> Tree:
+    """Examples of a pack for a trial, shuffled: the first of each of these classes, others spread over it."""
+    first = dict(zip(reversed(pack.labels), reversed(pack.bounds[:-1]), strict=True))
+    wanted = [first[label] for label in labels[:_PROBE]]
+    spread = torch.linspace(0, len(pack) - 1, _PROBE).long().tolist()
+    chosen = (wanted + [i for i in spread if i not in wanted])[:_PROBE]
+    places = (chosen * _PROBE)[:_PROBE]
+    return join([cut(pack.inputs, places[i], places[i] + 1) for i in _SHUFFLED])
 
 
 def _check_nothing_lost(splitter: Splitter) -> None:

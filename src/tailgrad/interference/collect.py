@@ -122,7 +122,7 @@ def _check_finite(loss: Tensor, gradient: Tensor, target: Tensor, class_names: S
 
 def _means(source: Source, sums: Sums, logit: LogitGradients, backward: Backward) -> ClassGradients:
     _divide(source, sums, logit.counts)
-    unreached = _unreached(sums)
+    unreached = _unreached(sums, source.groups.members())
     return ClassGradients(
         source.class_names,
         logit.counts.numpy(),
@@ -151,11 +151,11 @@ def _divide(source: Source, sums: Sums, counts: Tensor) -> None:
             )
 
 
-def _unreached(sums: Sums) -> tuple[str, ...]:
+def _unreached(sums: Sums, primary: Sequence[str]) -> tuple[str, ...]:
     unreached = tuple(name for name in sums.measured if name not in sums.reached)
-    if len(unreached) == len(sums.measured):
+    if set(primary) <= set(unreached):
         raise InputError(
-            f"parameters must be reached by the loss, got {', '.join(unreached[:3])} which no loss reaches; "
+            f"parameters must be reached by the loss, got {', '.join(primary[:3])} which no loss reaches; "
             "choose others"
         )
     return unreached
@@ -170,5 +170,10 @@ def _said(sums: Sums, unreached: tuple[str, ...], backward: Backward) -> Iterato
     if unreached:
         more = f" and {len(unreached) - 3} more" if len(unreached) > 3 else ""
         yield f"No loss reaches {', '.join(unreached[:3])}{more}."
+    if backward.is_coupled:
+        yield (
+            "The network treats examples together, or at random: these are gradients of one-class batches, "
+            "which do not add up to the gradient of the mean loss."
+        )
     if backward.reason:
         yield f"Classes went through the network one by one, which is slower: {backward.reason}."

@@ -21,8 +21,8 @@ from tailgrad.interference.segments import in_segments
 from tailgrad.interference.splittable import Run
 from tailgrad.interference.trees import Tree
 
-Resolve = Callable[[Run, Tree, int], Scope]
-"""(gives the logits of inputs, inputs of the call, examples in them) -> what to measure"""
+Resolve = Callable[[Run, Tree, Tensor], Scope]
+"""(gives the logits of inputs, inputs of the call, labels of their examples) -> what to measure"""
 
 
 class Ear:
@@ -88,9 +88,12 @@ class Ear:
         if self.has_heard or not torch.is_grad_enabled():
             return False
         inputs: Tree = {"args": args, "kwargs": kwargs}
-        scope = self._resolve(partial(_run, method), inputs, len(self._target))
+        scope = self._resolve(partial(_run, method), inputs, self._target)
+        is_half = torch.is_autocast_enabled(next(self._model.parameters()).device.type)
+        scope.has_half |= is_half
         segments = in_segments(self._target, rest=scope.is_trusted)
         tally = self._measurement.open(scope, segments.classes, whole=is_spread())
+        tally.is_half |= is_half
         self._echo = Echo(self._model, self._measurement, scope, tally, self._target, segments)
         self._scope = scope
         if scope.split:

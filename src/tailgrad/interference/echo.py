@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from tailgrad.interference.buffers import buffers_kept
-from tailgrad.interference.listener import Listener
+from tailgrad.interference.listener import HALF, Listener
 from tailgrad.interference.measurement import Measurement
 from tailgrad.interference.scope import Scope
 from tailgrad.interference.segments import Segments
@@ -104,6 +104,7 @@ class Echo:
         if not self._is_open or self._is_asking:
             return
         self._arrived()
+        self._tally.is_half |= gradient.dtype in HALF
         self._measurement.pull(gradient, self._target)
         if self._scope.masked:
             self._ask_all(gradient)

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tailgrad.interference.batches import batches
 from tailgrad.interference.contributions import remainder
 from tailgrad.interference.criterion import losses
 from tailgrad.interference.gradients import ClassGradients
 from tailgrad.interference.gram import Array
-from tailgrad.interference.packs import packs
+from tailgrad.interference.packs import Pack, packs
 from tailgrad.interference.source import Source
 from tailgrad.interference.update import Update, align, applied
 
@@ -23,7 +24,8 @@ class Effect:
         label: what made the update.
         alignment: ``<g_c, u> / (|g_c| |u|)`` over the primary group [K].
         predicted_change: ``-<g_c, delta>`` over all parameters that move [K].
-        measured_change: change of the mean loss of each class on the same data [K].
+        measured_change: change of the mean loss of each class [K], both losses on the same examples of a
+            second reading of the data.
         remainder: what momentum, adaptive scaling, weight decay or SAM add to the plain step's
             ``<g_c, u>`` over all parameters [K]; None where the learning rate is not known.
 
@@ -80,25 +82,32 @@ def effect_of(
     """
     found = align(gradients, update)
     whole = found.whole or found
-    with applied(source.network.model, update):
-        after = _class_losses(source, data)
+    change = _loss_changes(source, data, update)
     rest = None
     if update.lr is not None and parts is not None:
         rest = remainder(-whole.predicted_change, parts, update.lr)
-    return Effect(update.label, found.alignment, whole.predicted_change, after - gradients.loss, rest)
+    return Effect(update.label, found.alignment, whole.predicted_change, change, rest)
 
 
-def _class_losses(source: Source, data: object) -> Array:
+def _loss_changes(source: Source, data: object, update: Update) -> Array:
+    """Change of each class's mean loss, before and after on the examples of one more reading of the data."""
     order = source.order
     stream = batches(data, order_seed=None if order.max_per_class is None else order.seed)
     total = torch.zeros(len(source.class_names), dtype=torch.float64)
     counts = torch.zeros(len(source.class_names))
     for pack in packs(stream, max_per_class=order.max_per_class, num_classes=len(total)):
-        with torch.no_grad():
-            logits, _ = source.network.run(pack.inputs)
+        before = _losses(source, pack)
+        with applied(source.network.model, update):
+            after = _losses(source, pack)
         target = pack.target()
-        with torch.enable_grad():
-            loss, _ = losses(source.criterion, logits, target.to(logits.device))
-        total.index_add_(0, target, loss.cpu().double())
+        total.index_add_(0, target, after - before)
         counts.index_add_(0, target, torch.ones(len(target)))
     return np.asarray((total / torch.where(counts > 0, counts, torch.nan)).numpy())
+
+
+def _losses(source: Source, pack: Pack) -> Tensor:
+    with torch.no_grad():
+        logits, _ = source.network.run(pack.inputs)
+    with torch.enable_grad():
+        loss, _ = losses(source.criterion, logits, pack.target().to(logits.device))
+    return loss.cpu().double()

@@ -54,18 +54,20 @@ class Told(NamedTuple):
         pairs: number of pairs measured.
         opposed: pairs whose excess interval lies below 0.
         allied: pairs whose excess interval lies above 0.
-        unknown: pairs that cannot be told from noise.
+        within: pairs whose excess interval holds 0.
+        unknown: pairs without an interval, since a gradient of theirs is too noisy to say.
         by_chance: how many would lie on either side by chance.
-        unreliable: classes whose gradient cannot be told from noise.
+        unreliable: classes whose gradient is too noisy to say.
 
     Example:
-        >>> Told(45, 3, 1, 9, 2.25, (8,)).opposed
+        >>> Told(45, 3, 1, 32, 9, 2.25, (8,)).opposed
         3
     """
 
     pairs: int
     opposed: int
     allied: int
+    within: int
     unknown: int
     by_chance: float
     unreliable: tuple[int, ...]
@@ -131,7 +133,7 @@ def where(result: Interference, hurt: Sequence[Hurt]) -> Place | None:
 
 
 def beyond_noise(result: Interference) -> Told | None:
-    """Count the pairs whose excess interval leaves out 0.
+    """Count the pairs whose excess interval leaves out 0, holds it, or is missing.
 
     Returns:
         None where there are no intervals.
@@ -147,10 +149,12 @@ def beyond_noise(result: Interference) -> Told | None:
     blank = np.isnan(np.diagonal(result.conflict))
     weak = np.flatnonzero(np.isnan(np.diagonal(interval[0])) & ~blank)
     known = ~np.isnan(low)
+    opposed, allied = int((high[known] < 0).sum()), int((low[known] > 0).sum())
     return Told(
         len(low),
-        int((high[known] < 0).sum()),
-        int((low[known] > 0).sum()),
+        opposed,
+        allied,
+        int(known.sum()) - opposed - allied,
         int((~known).sum()),
         _CHANCE * int(known.sum()),
         tuple(int(c) for c in weak),

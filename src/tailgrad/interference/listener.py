@@ -16,7 +16,8 @@ Key = tuple[Any, frozenset[str], int]
 Layout = dict[Key, list[Any]]
 """For each use of parameters, which arguments run over the examples."""
 
-_HALF = (torch.float16, torch.bfloat16)
+HALF = (torch.float16, torch.bfloat16)
+"""Types whose gradients are summed in single precision."""
 
 
 class Listener(Splitter):
@@ -82,7 +83,7 @@ class Listener(Splitter):
         if self.is_paused:
             return
         self.is_splitting = True
-        if grad.dtype in _HALF:
+        if grad.dtype in HALF:
             self.has_half, grad = True, grad.float()
         try:
             super()._split(call, tensors, versions, grad)

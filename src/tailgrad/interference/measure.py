@@ -108,6 +108,10 @@ def measure(
         seed: draws the pooled sample, the sketches and, with ``max_per_class``, the order of a data set.
         extras: what else to take up.
 
+    Returns:
+        the measurement; above 2,000 classes a ``TiledInterference``, whose matrices come in blocks and whose
+        ``notes`` name what was asked for and left out (intervals, update, control, noise, contributions).
+
     Raises:
         InputError: as ``class_gradients``; fewer than two classes with examples; an update of another model;
             data that cannot be read twice where that is needed.
@@ -137,8 +141,11 @@ def measure(
             return _measured(source, data, None, extras)
 
     with look(data, order) as source:
+        _check_lengths(extras, len(source.class_names))
         if len(source.class_names) > MAX_MATRIX:
-            return measure_many(source, extras.null_examples)
+            if update is not None:
+                check_update(source, update)
+            return measure_many(source, extras.null_examples, list(_left_out(update, extras)))
         result = _measured(source, data, update, extras)
     if extras.control:
         result = replace(result, control=_control(result, again))
@@ -155,6 +162,28 @@ def _check_readable_twice(data: object, has_update: bool, has_control: bool) -> 
             f"data must be readable twice where {why}, got a {type(data).__name__} that the first pass "
             "consumes; pass a list, a loader or a data set"
         )
+
+
+def _check_lengths(extras: Extras, num_classes: int) -> None:
+    for name, given in (("train_counts", extras.train_counts), ("class_weights", extras.class_weights)):
+        if given is not None and np.shape(given) != (num_classes,):
+            raise InputError(
+                f"{name} must hold one number for each of {num_classes} classes, got shape "
+                f"{list(np.shape(given))}; give them in the order of the logits"
+            )
+
+
+def _left_out(update: Update | None, extras: Extras) -> Iterator[str]:
+    """What was asked for and is not measured above 2,000 classes."""
+    if update is not None:
+        yield "the effect of the update"
+    if extras.control:
+        yield "the class-balanced control"
+    if extras.training_batches is not None:
+        yield "directional noise (training_batches)"
+    weighing = [name for name in ("train_counts", "class_weights") if getattr(extras, name) is not None]
+    if weighing:
+        yield f"contributions and descent ({', '.join(weighing)})"
 
 
 def _measured(source: Source, data: object, update: Update | None, extras: Extras) -> Interference:
@@ -192,13 +221,7 @@ def _measured(source: Source, data: object, update: Update | None, extras: Extra
 def _train_counts(extras: Extras, gradients: ClassGradients) -> Counts:
     if extras.train_counts is None:
         return gradients.counts
-    counts = np.asarray(extras.train_counts)
-    if counts.shape != gradients.counts.shape:
-        raise InputError(
-            f"train_counts must hold one number for each of {len(gradients.counts)} classes, got shape "
-            f"{list(counts.shape)}; give them in the order of the logits"
-        )
-    return counts
+    return np.asarray(extras.train_counts)
 
 
 def _notes(null: Null, products: Products) -> Iterator[str]:

@@ -75,10 +75,19 @@ class Measurement:
         self.tally: Tally | None = None
         self._factor: float | None = None
         self._batches = self._sketch = 0
+        self._parameters: dict[str, Tensor] = {}
         self._before: dict[str, Tensor] = {}
+        self._versions: list[int] = []
+        self._pending: tuple[Tensor, Tensor] | None = None
         self._counts = torch.zeros(num_classes, dtype=torch.float64)
         self._losses = torch.zeros(num_classes, dtype=torch.float64)
         self._pull = LogitPull(np.zeros(num_classes), np.zeros(num_classes))
+
+    @property
+    def is_void(self) -> bool:
+        """Whether nothing worth keeping was gathered: no backward pass, or one of a step that is over."""
+        now = [p._version for p in self._parameters.values()]
+        return not self._batches or now != self._versions
 
     def open(self, scope: Scope, classes: Sequence[int], whole: bool) -> Tally:
         """Get ready for the forward pass of a micro-batch; ``whole`` keeps room for all classes."""
@@ -86,42 +95,54 @@ class Measurement:
             sketcher = _sketcher(scope, self.num_classes if whole else len(classes))
             self._sketch = 0 if sketcher is None or sketcher.is_exact else sketcher.size
             self.tally = Tally(scope.measured, sketcher, set(scope.measured) - scope.verified)
-            self._before = {n: p.detach().clone() for n, p in scope.measured.items()}
+            self._parameters = scope.measured or scope.parameters  # the size of the update is always known
+            self._before = {n: p.detach().clone() for n, p in self._parameters.items()}
+            self._versions = [p._version for p in self._parameters.values()]
         self.tally.open(classes)
         return self.tally
 
     def forward(self, logits: Tensor, target: Tensor) -> None:
-        """Note the losses of a micro-batch."""
+        """Note the losses of a micro-batch; they count once its backward pass has begun."""
         exact = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         losses = F.cross_entropy(exact, target, reduction="none").cpu().double()
-        labels = target.cpu()
-        self._losses.index_add_(0, labels, losses)
-        self._counts.index_add_(0, labels, torch.ones_like(losses))
-        self._batches += 1
+        self._pending = target.cpu(), losses
 
     def backward(self) -> None:
         """Note that a gradient arrived; the scaler changes its factor before the step is over."""
         if self._factor is None:
             self._factor = float(self._scale())
+        if self._pending is None:
+            return
+        (labels, losses), self._pending = self._pending, None
+        self._losses.index_add_(0, labels, losses)
+        self._counts.index_add_(0, labels, torch.ones_like(losses))
+        self._batches += 1
 
     def pull(self, gradient: Tensor, target: Tensor) -> None:
         """Add the logit gradients of a micro-batch."""
         self._pull += logit_pull(gradient, target.to(gradient.device))
 
     def wrong(self, scope: Scope) -> tuple[bool, list[str]]:
-        """Whether the measurement broke on any rank, and what did not add up on any."""
+        """Whether the measurement broke on any rank, and what did not add up on any.
+
+        What is masked on one rank is so on all afterwards, that they go on measuring the same parameters.
+        """
         assert self.tally is not None
         mine = set(self.tally.wrong())
         device = next(iter(scope.parameters.values())).device
-        flags = [self.is_broken or self._factor is None, *(name in mine for name in scope.parameters)]
-        broken, *wrong = sum_over_ranks(torch.tensor(flags, dtype=torch.float32, device=device)).tolist()
-        return broken > 0, [name for name, flag in zip(scope.parameters, wrong, strict=True) if flag]
+        names, is_broken = list(scope.parameters), self.is_broken or self._factor is None
+        flags = [[is_broken] * len(names), [n in mine for n in names], [n in scope.masked for n in names]]
+        found = sum_over_ranks(torch.tensor(flags, dtype=torch.float32, device=device)).cpu() > 0
+        wrong, masked = (
+            [n for n, flag in zip(names, row, strict=True) if flag] for row in found[1:].tolist()
+        )
+        scope.demote(scope.split.keys() & masked, "it could not be split by another process")
+        return bool(found[0].any()), wrong
 
     def found(self) -> Found:
         """The figures, over all ranks; call it after the optimiser step."""
         assert self.tally is not None
-        after = self.tally.parameters
-        update = {n: (before - after[n].detach()) for n, before in self._before.items()}
+        update = {n: before - self._parameters[n].detach() for n, before in self._before.items()}
         self.tally.merge(self.num_classes)
         gram, product = self.tally.products(update)
         counts, losses, own, others = self._over_ranks(next(iter(update.values())).device)

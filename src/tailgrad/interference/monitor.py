@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -18,9 +18,10 @@ from tailgrad.interference.groups import Selection
 from tailgrad.interference.measurement import Measurement
 from tailgrad.interference.monitor_drops import find_drops
 from tailgrad.interference.monitor_record import Record, make_record
+from tailgrad.interference.monitor_scale import Scaler, scale_of
 from tailgrad.interference.monitor_target import check_classes, check_target
 from tailgrad.interference.monitor_words import monitor_words
-from tailgrad.interference.scope import Scope, find_scope
+from tailgrad.interference.scope import Scope, find_scope, is_coupled, try_classes
 from tailgrad.interference.splittable import Run
 from tailgrad.interference.trees import Tree
 from tailgrad.interference.unwrap import is_compiled, unwrap
@@ -28,13 +29,6 @@ from tailgrad.interference.unwrap import is_compiled, unwrap
 _COMPILED = "Steps that are measured run uncompiled, so that rounding and dropout differ there."
 _TRUSTED = 10  # measurements after which contributions are compared with gradients again
 _WINDOW = 16  # records in which a drop that goes on now is looked for
-
-
-class Scaler(Protocol):
-    """What multiplies the loss: ``torch.amp.GradScaler``."""
-
-    def get_scale(self) -> float:
-        """The present factor."""
 
 
 class Monitor:
@@ -45,15 +39,18 @@ class Monitor:
     gradient. In training mode BatchNorm couples the examples, so this is not the gradient of class c's loss.
 
     It reads and never changes: weights, buffers and random states are bit for bit those of training without
-    it. A step that is not due costs a comparison. The first due forward pass also runs 7 examples in
-    evaluation mode, to see which parameters can be split by example; the others (recurrent layers,
-    ``nn.MultiheadAttention``) take one masked backward pass a class and are named in ``masked``. At the first
+    it. A step that is not due costs a comparison. A due forward pass whose batch holds classes not yet tried
+    also runs 7 examples (28 at most) in evaluation mode, to see which parameters can be split by example; the
+    others (recurrent layers, ``nn.MultiheadAttention``) take one masked backward pass a class, are named in
+    ``masked``, and get the gradient of class c's loss: where BatchNorm couples the examples these are two
+    decompositions (the first and the second of methods H.1), and the record's notes say so. At the first
     measurement every parameter's contributions are compared with its gradient; one that does not add up goes
     to the masked passes, then to ``unknown``, and the measurement is repeated at the next step. Until the
     comparison is made again, at every tenth measurement, the batch's largest class gets what the others leave
     of the gradient, which saves the time of splitting off its part.
 
-    Loss terms that do not come through the logits (weight decay inside the loss) make a parameter unknown.
+    Loss terms that do not come through the logits (weight decay inside the loss) make a parameter unknown;
+    where every one is, records hold losses and logit gradients only.
     Under ``torch.compile`` a due step runs uncompiled, so that rounding and dropout differ there. With
     several processes each passes its own labels, and figures are those of all.
 
@@ -69,7 +66,7 @@ class Monitor:
     Raises:
         InputError: arguments out of range; a model whose layers cannot be listened to.
 
-    Source: methods H.1 (second decomposition), H.5, H.7 and H.12 (ours).
+    Source: methods H.1, H.5, H.7 and H.12 (ours).
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -107,7 +104,7 @@ class Monitor:
         self.skipped = 0
         self.pull = LogitPull(np.zeros(len(self.class_names)), np.zeros(len(self.class_names)))
         self._selection, self._due, self._log = parameters, Due(every, seconds), log
-        self._scale, self._is_scaled = _scale_of(scaler), scaler is not None
+        self._scale, self._is_scaled = scale_of(scaler), scaler is not None
         self._scope: Scope | None = None
         self._measurement: Measurement | None = None
         self._ear: Ear | None = None
@@ -115,6 +112,9 @@ class Monitor:
 
     def begin(self, target: Tensor, *, call: tuple[tuple[Any, ...], dict[str, Any]] | None = None) -> None:
         """Say that the forward pass of a (micro-)batch comes next; where a measurement is due, listen to it.
+
+        Micro-batches before one optimiser step add up. A forward pass without a backward pass is dropped by
+        the next ``begin``, and so is a step that ended without ``step_done``.
 
         Args:
             target: class indices [N].
@@ -133,9 +133,11 @@ class Monitor:
                 f"every must be used with several processes, got seconds={self._due.seconds}; they must "
                 "agree on the step"
             )
-        if self._measurement is None:
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.close()
+        if self._measurement is None or self._measurement.is_void:
             self._measurement = Measurement(len(self.class_names), self._scale)
-        self._close_ear()
         self._ear = Ear(self.model, target, self._measurement, self._resolve)
         if call is not None:
             self._ear.enter_now(*call)
@@ -198,7 +200,8 @@ class Monitor:
     def summary(self) -> str:
         """What was seen, in plain words."""
         said = monitor_words(self.records, self.class_names, self.pull, self.drops())
-        return "\n".join([said, *self.notes])
+        notes = self.records[-1]["notes"] if self.records else self.notes
+        return "\n".join([said, *notes])
 
     def _close_ear(self) -> None:
         ear, self._ear = self._ear, None
@@ -208,9 +211,14 @@ class Monitor:
         if ear.has_heard and not ear.has_gradients and self._measurement is not None:
             self._measurement.is_broken = True
 
-    def _resolve(self, run: Run, inputs: Tree, length: int) -> Scope:
+    def _resolve(self, run: Run, inputs: Tree, target: Tensor) -> Scope:
         if self._scope is None:
-            self._scope = find_scope(self.model, run, inputs, length, self._selection)
+            self._scope = find_scope(self.model, run, inputs, target, self._selection)
+        elif try_classes(self.model, run, inputs, target, self._scope):
+            assert self._measurement is not None
+            # micro-batches before this one were split
+            self._measurement.is_broken |= self._measurement.tally is not None
+        self._scope.is_coupled = is_coupled(self.model)
         return self._scope
 
     def _finish(self, measurement: Measurement) -> None:
@@ -226,7 +234,7 @@ class Monitor:
         if wrong:
             scope.demote(wrong, "its contributions did not add up to its gradient")
             return
-        scope.verified |= set(scope.measured)
+        scope.verified |= measurement.tally.checked & scope.measured.keys()
         if (len(self.records) + 1) % _TRUSTED == 0:
             scope.verified.clear()  # a loss may have changed since
         self._due.done(self.steps - 1)
@@ -239,7 +247,7 @@ class Monitor:
         record["pull"]["ratio"] = {name: None if r != r else float(r) for name, r in ratio.items()}
         recent = find_drops(self.records[-_WINDOW:], self.class_names)
         record["alarms"] = [asdict(drop) for drop in recent if drop.last == record["step"]]
-        record["notes"] = list(self.notes)
+        record["notes"] = [*self.notes, *record["notes"]]
         if self._log is not None:
             self._log(record)
 
@@ -251,14 +259,3 @@ class Monitor:
                 f"{type(self.model).__name__} with gradients between begin and step_done; pass the module "
                 "whose forward returns the logits"
             )
-
-
-def _scale_of(scaler: Scaler | Callable[[], float] | None) -> Callable[[], float]:
-    if scaler is None:
-        return lambda: 1.0
-    found = getattr(scaler, "get_scale", scaler)
-    if not callable(found):
-        raise InputError(
-            f"scaler must be a GradScaler or a function that gives the factor, got {scaler!r}; pass it"
-        )
-    return found

@@ -15,6 +15,13 @@ KIND = "interference"
 _MATRIX = 32  # classes up to which the whole table of cosines is kept
 _PAIRS = 10
 _BLAMED = 5
+_NOTHING = (
+    "No parameter's gradient comes from the logits alone: only losses and logit gradients are recorded."
+)
+_MIXED = (
+    "With BatchNorm in training mode, masked parameters hold gradients of class losses, the others "
+    "contributions of examples."
+)
 
 
 def make_record(found: Found, scope: Scope, class_names: Sequence[str], step: int) -> Record:
@@ -29,14 +36,15 @@ def make_record(found: Found, scope: Scope, class_names: Sequence[str], step: in
     Example: see ``Monitor``.
     """
     names = [class_names[c] for c in found.classes]
-    conflict = cosines(found.gram)
-    norms = np.sqrt(np.diagonal(found.gram))
+    missing = 0.0 if scope.measured else math.nan
+    gram, product = found.gram + missing, found.product + missing
+    conflict, norms = cosines(gram), np.sqrt(np.diagonal(gram))
     by_class = {
         "count": found.counts,
         "cross_entropy": found.cross_entropy,
         "norm": norms,
-        "alignment": _ratio(found.product, norms * found.update_norm),
-        "product": found.product,
+        "alignment": _ratio(product, norms * found.update_norm),
+        "product": product,
     }
     return {
         "kind": KIND,
@@ -48,7 +56,9 @@ def make_record(found: Found, scope: Scope, class_names: Sequence[str], step: in
         **{key: _named(names, values) for key, values in by_class.items()},
         "mean_conflict": _plain(_mean(off_diagonal(conflict))),
         "worst_pairs": _worst(conflict, names),
-        "conflict": [[_plain(v) for v in row] for row in conflict] if len(names) <= _MATRIX else None,
+        "conflict": [[_plain(v) for v in row] for row in conflict]
+        if scope.measured and len(names) <= _MATRIX
+        else None,
         "pull": {
             "own": _named(class_names, found.pull.own),
             "others": _named(class_names, found.pull.others),
@@ -57,6 +67,7 @@ def make_record(found: Found, scope: Scope, class_names: Sequence[str], step: in
         "masked": sorted(scope.masked),
         "unknown": sorted(scope.unknown),
         "sketch": found.sketch,
+        "notes": _notes(scope),
     }
 
 
@@ -78,6 +89,12 @@ def scalars(record: Mapping[str, Any], prefix: str = KIND) -> dict[str, float]:
         elif isinstance(value, int | float) and math.isfinite(value):
             found[f"{prefix}/{key}"] = float(value)
     return found
+
+
+def _notes(scope: Scope) -> list[str]:
+    if not scope.measured:
+        return [_NOTHING]
+    return [_MIXED] if scope.is_coupled and scope.masked and scope.split else []
 
 
 def _hurt(found: Found, names: Sequence[str]) -> list[Record]:

@@ -31,7 +31,7 @@ def monitor_words(
     """
     if not records:
         return "Nothing was measured yet."
-    lines = [_measured(records), _against(records), _pulled(class_names, pull), words(drops)]
+    lines = [_measured(records), _against(records), _pulled(class_names, pull), _uphill(records, drops)]
     lines += [_left_out(records[-1]), _sketched(records[-1])]
     lines.append(
         "These are figures of single training batches, without null or interval: an alarm, not a test; "
@@ -70,6 +70,13 @@ def _pulled(class_names: Sequence[str], pull: LogitPull) -> str:
         return ""
     said = "; ".join(f"{class_names[c]} {pull.ratio[c]:.2f}" for c in order)
     return f"Logits pushed down by other classes harder than pulled up by their own, own over others: {said}."
+
+
+def _uphill(records: Records, drops: Sequence[InitialDrop]) -> str:
+    held = sum(any(value is not None for value in record["product"].values()) for record in records)
+    if held < _ENOUGH:
+        return "Too few measurements to tell whether a class was driven uphill."
+    return words(drops)
 
 
 def _left_out(last: dict[str, Any]) -> str:

@@ -17,7 +17,9 @@ from tailgrad.interference.trees import (
     map_leaves,
 )
 
-_CHUNK = 256  # examples in a full pack of small inputs
+# Examples in a full pack of small inputs: on two CPU cores passes of 64 or 128 images of 32 pixels took an
+# eighth less time an image than passes of 256, whose activations outgrow the caches.
+_CHUNK = 256 if torch.cuda.is_available() else 128
 _CHUNK_NUMBERS = 2**22  # 27 colour images of 224 x 224: bounds the activations of one forward pass
 _HELD = 4096  # examples waiting in all buckets together
 _HELD_BYTES = 2**30
@@ -202,10 +204,10 @@ class _Buckets:
 
 
 def chunk_length(inputs: Tree) -> int:
-    """How many of these inputs [n, ...] go through the network at once: 256, or fewer if they are large.
+    """How many of these inputs [n, ...] go through the network: 128 (256 beside a GPU), fewer if large.
 
     Example:
-        >>> chunk_length(torch.zeros(1, 3, 32, 32)), chunk_length(torch.zeros(1, 3, 224, 224))
-        (256, 27)
+        >>> chunk_length(torch.zeros(1, 3, 224, 224))
+        27
     """
     return max(1, min(_CHUNK, _CHUNK_NUMBERS // max(1, example_numbers(inputs))))

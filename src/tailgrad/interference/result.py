@@ -68,7 +68,7 @@ class Interference:
         blocks: block (``layer1.0``) -> conflict [K, K].
         block_null: the same for the null.
         disattenuated: conflict without the noise of few examples, ``<g_i, g_j> / sqrt(U_i U_j)`` [K, K]; NaN
-            where it cannot be told from noise.
+            where a gradient is too noisy to say.
         interval: its 90 % interval, low and high [2, K, K].
         reliability: share of ``|g_c|^2`` that is not noise [K].
         null_error: standard error of the null from parts of its pool [K, K].
@@ -130,8 +130,8 @@ class Interference:
         """90 % interval of the noise-free excess [2, K, K], widened by the error of the null.
 
         Sampling error of the null is added in quadrature, 0.05 on either side for what its model of a network
-        without class information leaves out. A pair interferes beyond noise where it excludes 0; NaN cannot
-        be told from noise.
+        without class information leaves out. A pair interferes beyond noise where it excludes 0; NaN is too
+        noisy to say.
         """
         if self.interval is None or self.disattenuated is None:
             return None
@@ -164,7 +164,7 @@ class Interference:
             kind: ``"conflict"``, ``"null"`` or ``"excess"``.
 
         Raises:
-            InputError: an unknown kind.
+            InputError: an unknown kind, or an index that is no class.
 
         Example:
             >>> from tailgrad.interference import measure
@@ -176,7 +176,8 @@ class Interference:
         matrix = {"conflict": self.conflict, "null": self.null, "excess": self.excess}[
             one_of("kind", kind, KINDS)
         ]
-        return matrix[np.ix_(rows, columns)]
+        number = len(self.class_names)
+        return matrix[np.ix_(class_indices("rows", rows, number), class_indices("columns", columns, number))]
 
     @property
     def excess(self) -> Array:
@@ -309,13 +310,39 @@ class Interference:
 
     @classmethod
     def load(cls, path: str | Path) -> "Interference":
-        """Read what ``save`` wrote; nothing is unpickled.
+        """Read what ``save`` wrote, above 2,000 classes a ``TiledInterference``; nothing is unpickled.
 
         Raises:
             InputError: a file is missing, or holds something else.
         """
+        from tailgrad.interference.tiles import TiledInterference  # which builds on this module
+
+        if storage.kind_of(path) == "Tiles":
+            return TiledInterference.load(path)
         result: Interference = storage.load(cls, path)
         return result
+
+
+def class_indices(argument: str, indices: Sequence[int], num_classes: int) -> npt.NDArray[np.int64]:
+    """Class indices [n] as an array.
+
+    Raises:
+        InputError: not a sequence of whole numbers in [0, K).
+
+    Example:
+        >>> class_indices("rows", [2, 0], 3)
+        array([2, 0])
+    """
+    found = np.asarray(indices)
+    whole = found.ndim == 1 and (found.dtype.kind in "iu" or not found.size)
+    outside = found[(found < 0) | (found >= num_classes)] if whole else found
+    if not whole or outside.size:
+        got = outside.flat[0] if whole else repr(indices)
+        raise InputError(
+            f"{argument} must hold class indices in [0, {num_classes}), got {got}; "
+            "count the classes of class_names from 0"
+        )
+    return found.astype(np.int64)
 
 
 def _mean(matrix: Array) -> float:

@@ -1,6 +1,7 @@
 """What a monitor measures, and how: found at the first forward pass of a measurement."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,10 @@ from tailgrad.interference.groups import Selection, find_groups
 from tailgrad.interference.network import Network
 from tailgrad.interference.splittable import Run, Splittable, examples, find_splittable
 from tailgrad.interference.trees import Tree
+from tailgrad.interference.trial_rows import trial_rows
 
 _LOOK = 2  # examples from which the groups are found
+_TRIALS = 4  # of 7 examples each in one forward pass, at most
 
 
 @dataclass(slots=True)
@@ -30,6 +33,8 @@ class Scope:
         unknown: parameter name -> why it is not measured.
         verified: parameters whose contributions were seen to add up to their gradient.
         has_half: whether gradients are in half precision.
+        is_coupled: whether a BatchNorm layer used the statistics of the batch.
+        tried: classes that a trial has seen.
 
     Example:
         >>> scope = Scope("all", {"weight": torch.zeros(2)}, {})
@@ -45,6 +50,8 @@ class Scope:
     unknown: dict[str, str] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
     has_half: bool = False
+    is_coupled: bool = False
+    tried: set[int] = field(default_factory=set)
 
     @property
     def split(self) -> dict[str, Tensor]:
@@ -64,13 +71,26 @@ class Scope:
     def demote(self, names: Iterable[str], reason: str) -> None:
         """Take what could not be split to masked passes, and what fails there too to the unknown."""
         for name in names:
+            self.verified.discard(name)
             if self.masked.pop(name, None) is None and name not in self.unknown:
                 self.masked[name] = reason
             else:
                 self.unknown[name] = "its gradient does not all come from the logits of the batch"
 
+    def take(self, found: Splittable) -> bool:
+        """Add what a trial found; whether something can no longer be split."""
+        changed = [key for key, places in found.layout.items() if self.layout.get(key, places) != places]
+        lost = dict.fromkeys(
+            (name for key in changed for name in key[1]), "its use changes with the examples"
+        )
+        lost = {name: reason for name, reason in (lost | found.lost).items() if name in self.split}
+        self.layout |= found.layout
+        for name, reason in lost.items():
+            self.demote([name], reason)
+        return bool(lost)
 
-def find_scope(model: nn.Module, run: Run, inputs: Tree, length: int, selection: Selection) -> Scope:
+
+def find_scope(model: nn.Module, run: Run, inputs: Tree, target: Tensor, selection: Selection) -> Scope:
     """Resolve the parameter group, and try which of its parameters can be split by example.
 
     The model runs on a few of the examples in evaluation mode; modes, random states and buffers are what
@@ -80,7 +100,7 @@ def find_scope(model: nn.Module, run: Run, inputs: Tree, length: int, selection:
         model: the network, about to run its training forward pass.
         run: gives the logits.
         inputs: of that pass.
-        length: examples in them.
+        target: class indices [N] of their examples, on the CPU.
         selection: a group, a glob over names, or a predicate.
 
     Raises:
@@ -88,14 +108,13 @@ def find_scope(model: nn.Module, run: Run, inputs: Tree, length: int, selection:
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3))
-        >>> list(find_scope(model, model, torch.rand(9, 2), 9, "backbone").split)
+        >>> target = torch.arange(9) % 3
+        >>> list(find_scope(model, model, torch.rand(9, 2), target, "backbone").split)
         ['0.weight', '0.bias']
     """
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    device = next(model.parameters()).device
-    quiet = torch.autocast(device.type, enabled=False)
-    with buffers_kept(model), evaluating([model], device), quiet:
-        few = examples(inputs, torch.arange(_LOOK) % length, length)
+    with _aside(model):
+        few = examples(inputs, torch.arange(_LOOK) % len(target), len(target))
         live = _Live(model, run)
         with torch.no_grad():
             live.run(few)
@@ -107,18 +126,73 @@ def find_scope(model: nn.Module, run: Run, inputs: Tree, length: int, selection:
                 f"parameters={groups.primary!r} must hold a parameter that is trained, got none; "
                 "unfreeze one or choose another group"
             )
-        found = _try(live, parameters, inputs, length)
-    return Scope(groups.primary, parameters, found.layout, masked=found.lost)
+        scope = Scope(groups.primary, parameters, {})
+        if live.length == _LOOK:
+            _try(model, run, inputs, target, scope)
+        else:
+            _check_length(live.length, len(target))
+            scope.demote(
+                parameters, "the model's inputs do not run over the examples in their first dimension"
+            )
+    return scope
 
 
-def _try(live: "_Live", parameters: dict[str, Tensor], inputs: Tree, length: int) -> Splittable:
-    if live.length == _LOOK:
-        return find_splittable(live.model, parameters, live.logits, inputs, length)
-    if live.length == length:  # sequence first: a few examples cannot be taken
-        reason = "the model's inputs do not run over the examples in their first dimension"
-        return Splittable({}, dict.fromkeys(parameters, reason))
+def try_classes(model: nn.Module, run: Run, inputs: Tree, target: Tensor, scope: Scope) -> bool:
+    """Try again where the batch holds classes that no trial has seen; the arguments are `find_scope`'s.
+
+    A branch of the network may be at work for some classes only, and a trial without them cannot judge it.
+
+    Returns:
+        Whether something can no longer be split.
+
+    Example:
+        >>> model, inputs = nn.Linear(2, 3), torch.rand(9, 2)
+        >>> scope = find_scope(model, model, inputs, torch.zeros(9).long(), "all")
+        >>> try_classes(model, model, inputs, torch.arange(9) % 3, scope), scope.tried
+        (False, {0, 1, 2})
+    """
+    if not scope.split or scope.tried.issuperset(target.tolist()):
+        return False
+    with _aside(model):
+        return _try(model, run, inputs, target, scope)
+
+
+def is_coupled(model: nn.Module) -> bool:
+    """Whether a BatchNorm layer uses the statistics of the batch.
+
+    Example:
+        >>> is_coupled(nn.BatchNorm1d(2)), is_coupled(nn.BatchNorm1d(2).eval())
+        (True, False)
+    """
+    norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    return any(norm.training or norm.running_mean is None for norm in norms)
+
+
+def _try(model: nn.Module, run: Run, inputs: Tree, target: Tensor, scope: Scope) -> bool:
+    has_lost = False
+    for _ in range(_TRIALS):
+        if not scope.split or scope.tried.issuperset(target.tolist()):
+            break
+        rows = trial_rows(target, scope.tried)
+        scope.tried.update(target[rows].tolist())
+        probe = examples(inputs, rows, len(target))
+        has_lost |= scope.take(find_splittable(model, scope.split, run, probe))
+    return has_lost
+
+
+@contextmanager
+def _aside(model: nn.Module) -> Iterator[None]:
+    device = next(model.parameters()).device
+    quiet = torch.autocast(device.type, enabled=False)
+    with buffers_kept(model), evaluating([model], device), quiet:
+        yield
+
+
+def _check_length(found: int, length: int) -> None:
+    if found == length:  # sequence first: a few examples cannot be taken
+        return
     raise InputError(
-        f"target must hold one label for each example of the batch, got {length} labels for {live.length} "
+        f"target must hold one label for each example of the batch, got {length} labels for {found} "
         "examples; give begin the labels of this forward pass"
     )
 

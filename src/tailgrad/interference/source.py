@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class Order:
         seed: draws sketches, and the order of a data set where only some examples are wanted.
 
     Raises:
-        InputError: 1 fold, or fewer than none.
+        InputError: 1 fold, fewer than none, or a part of one.
 
     Example:
         >>> Order().folds
@@ -42,6 +43,9 @@ class Order:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        folds: object = self.folds
+        if not isinstance(folds, Integral):
+            raise InputError(f"folds must be a whole number, got {folds!r}; 8 is usual")
         if self.folds < 0 or self.folds == 1:
             raise InputError(f"folds must be 0 or at least 2, got {self.folds}; 8 is usual")
 
@@ -109,11 +113,16 @@ def opened(
 def _names(given: Sequence[str] | None, data: object, num_classes: int) -> tuple[str, ...]:
     if given is None:
         known = getattr(getattr(data, "dataset", data), "classes", None)
-        fits = isinstance(known, list | tuple) and len(known) == num_classes
+        # names that stand twice in a data set, which the user did not choose, tell classes apart no better
+        fits = isinstance(known, list | tuple) and len(set(map(str, known))) == len(known) == num_classes
         return tuple(map(str, known)) if fits and known else tuple(map(str, range(num_classes)))
     if isinstance(given, str) or len(given) != num_classes:
         raise InputError(
             f"class_names must hold one name for each of {num_classes} logits, got {given!r}; "
             "give the names the model was trained with, in order"
         )
-    return tuple(map(str, given))
+    names = tuple(map(str, given))
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise InputError(f"class_names must differ from one another, got {twice!r} twice; rename one")
+    return names

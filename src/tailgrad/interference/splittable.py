@@ -15,7 +15,7 @@ Run = Callable[[Tree], Tensor]
 """inputs -> logits [n, K]"""
 
 _ORDER = torch.tensor([3, 0, 6, 1, 5, 2, 4])  # no parts of it are runs: a wrong row order shows
-_BOUNDS = [0, 2, 7]
+_BOUNDS = [0, 2, 4, 7]
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
 _ROUNDING = 1e-6  # of the largest gradient: below it a gradient is rounding error
 
@@ -37,10 +37,8 @@ class Splittable:
     lost: dict[str, str]
 
 
-def find_splittable(
-    model: nn.Module, parameters: Mapping[str, Tensor], run: Run, inputs: Tree, length: int
-) -> Splittable:
-    """Split the gradients of 7 examples into two parts and compare with plain passes over the parts.
+def find_splittable(model: nn.Module, parameters: Mapping[str, Tensor], run: Run, probe: Tree) -> Splittable:
+    """Split the gradients of 7 examples into three parts and compare with plain passes over the parts.
 
     A sum over parts is right however the rows are dealt out, so that only this shows whether, say, a
     sequence-first layer was split by example. Call it in evaluation mode.
@@ -49,15 +47,13 @@ def find_splittable(
         model: the network.
         parameters: to split, by name.
         run: gives the logits.
-        inputs: of the training pass; every tensor whose first dimension is ``length`` runs over examples.
-        length: examples in them.
+        probe: inputs of 7 examples, see `trial_rows`.
 
     Example:
         >>> model = nn.Linear(2, 3)
-        >>> find_splittable(model, dict(model.named_parameters()), model, torch.rand(9, 2), 9).lost
+        >>> find_splittable(model, dict(model.named_parameters()), model, torch.rand(7, 2)).lost
         {}
     """
-    probe = examples(inputs, torch.arange(len(_ORDER)) % length, length)
     try:
         return _compare(model, parameters, run, probe)
     except InputError:

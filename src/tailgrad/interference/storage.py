@@ -3,7 +3,8 @@
 import json
 import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def load(kind: Callable[..., Any], path: str | Path) -> Any:
     """Rebuild a ``kind`` from ``path.npz`` and ``path.json``.
 
     Raises:
-        InputError: a file is missing, or holds something else.
+        InputError: a file is missing, or holds something else, such as a result of another kind.
 
     Example:
         >>> import tempfile
@@ -99,15 +100,47 @@ def load(kind: Callable[..., Any], path: str | Path) -> Any:
         ...     load(Branches, f"{folder}/x").norms
         array([[1., 1.]])
     """
-    npz, text = _paths(path)
-    try:
-        tree = json.loads(text.read_text(encoding="utf-8"))
-        if tree["format"] != _FORMAT:
-            raise InputError(f"path must hold {_FORMAT}, got {tree['format']!r}; measure again")
-        with npz.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _unpacked(
-                tree["result"] | {_KIND: kind.__name__}, _PARTS | {kind.__name__: kind}, dict(arrays)
+    name = kind.__name__
+    with _reading(path):
+        tree = _tree(path)
+        if tree[_KIND] != name:
+            raise InputError(
+                f"path must hold {name}, got {tree[_KIND]!r}; Interference.load reads either "
+                "kind of measurement"
             )
+        with _paths(path)[0].open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return _unpacked(tree, _PARTS | {name: kind}, dict(arrays))
+
+
+def kind_of(path: str | Path) -> str:
+    """Name of the dataclass that ``path.json`` describes.
+
+    Raises:
+        InputError: the file is missing, or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Branches(("a",), np.ones((1, 2))), f"{folder}/x", summary="")
+        ...     kind_of(f"{folder}/x")
+        'Branches'
+    """
+    with _reading(path):
+        return str(_tree(path)[_KIND])
+
+
+def _tree(path: str | Path) -> dict[str, Any]:
+    tree = json.loads(_paths(path)[1].read_text(encoding="utf-8"))
+    if tree["format"] != _FORMAT:
+        raise InputError(f"path must hold {_FORMAT}, got {tree['format']!r}; measure again")
+    result: dict[str, Any] = tree["result"]
+    return result
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    try:
+        yield
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from tailgrad.interference.findings import Hurt
     from tailgrad.interference.result import Interference, Pair
+    from tailgrad.interference.tiles import TiledInterference
 
 _PAIRS = 3
+_POINT = "estimated, without interval"
 _NAME = 40  # longer class names are cut, so that one cannot drown the sentence
 CAUTION = (
     "Conflict at convergence on training data is never evidence by itself; set held-out data, an early "
@@ -32,17 +34,17 @@ def summarise(result: Interference) -> str:
         >>> summarise(result).splitlines()[0]
         "Mean gradients of 4 classes compared over 4 examples (1 to 1 a class), parameters 'all'."
     """
-    return "\n".join(
-        [_measured(result), *_conflict(result), *_hurt(result), *_sure(result), *_limits(result)]
-    )
+    about = [_conflict, _hurt, _updated, _sure, _limits]
+    return "\n".join([_measured(result), *(line for tell in about for line in tell(result))])
 
 
-def summarise_many(result: Interference) -> str:
+def summarise_many(result: TiledInterference) -> str:
     """The sentences that need no [K, K] array.
 
     Example: see ``TiledInterference``.
     """
-    return "\n".join([_measured(result), *_conflict(result), *result.notes, CAUTION])
+    looked_at = f" of the {len(result.tiles.pairs)} of smallest conflict"
+    return "\n".join([_measured(result), *_conflict(result, looked_at), *result.notes, CAUTION])
 
 
 def _measured(result: Interference) -> str:
@@ -53,14 +55,20 @@ def _measured(result: Interference) -> str:
     )
 
 
-def _conflict(result: Interference) -> Iterator[str]:
+def _conflict(result: Interference, looked_at: str = "") -> Iterator[str]:
     pairs = result.worst_pairs(_PAIRS, by="excess")
     if pairs:
+        opposed = [_words(pair) for pair in pairs if pair.excess < 0]
         yield (
             f"Mean conflict (cosine) {result.mean:+.3f}; softmax competition and class prior alone give "
             f"{result.mean_null:+.3f}, so the excess is {result.mean_excess:+.3f}."
         )
-        yield f"Most opposed beyond that null: {'; '.join(map(_words, pairs))}."
+        yield (
+            f"Most opposed beyond that null: {'; '.join(opposed)}."
+            if opposed
+            else f"No pair{looked_at} opposes beyond that null: the smallest excess is "
+            f"{pairs[0].excess:+.2f}."
+        )
 
 
 def _hurt(result: Interference) -> Iterator[str]:
@@ -71,9 +79,13 @@ def _hurt(result: Interference) -> Iterator[str]:
     rare = [short(result.class_names[c]) for c in rare_classes(result)]
     if not hurt:
         if rare:
-            yield f"Of the rare classes ({_list(rare)}), none loses half of its own descent to the others."
+            yield (
+                f"Of the rare classes ({_list(rare)}), none loses half of its own descent to the others "
+                f"({_POINT})."
+            )
         return
-    yield f"Under a plain step the others take back: {'; '.join(_loss(result, h) for h in hurt[:_PAIRS])}."
+    losses = "; ".join(_loss(result, h) for h in hurt[:_PAIRS])
+    yield f"Under a plain step the others take back ({_POINT}): {losses}."
     place = where(result, hurt)
     if place is not None:
         yield f"This happens most in layer {place.name!r} (excess of these pairs there {place.excess:+.2f})."
@@ -86,6 +98,23 @@ def _loss(result: Interference, hurt: Hurt) -> str:
     return f"{hurt.taken:.0%} of what {short(name)}{count} gives itself, mostly {_list(by)}{outcome}"
 
 
+def _updated(result: Interference) -> Iterator[str]:
+    """Which classes the given update climbs, and how far the measured change is from the predicted one."""
+    effect = result.effect
+    if effect is None:
+        return
+    names = zip(result.class_names, effect.alignment, strict=True)
+    uphill = [short(name) for name, alignment in names if alignment < 0]
+    climbs = f"{_list(uphill)} (alignment below 0)" if uphill else "no class"
+    ratio = effect.ratio[np.isfinite(effect.ratio)]
+    change = (
+        f"; the measured change of loss is {ratio.min():.2f} to {ratio.max():.2f} times the predicted one"
+        if len(ratio)
+        else ""
+    )
+    yield f"The update {short(effect.label)!r} climbs {climbs}{change}."
+
+
 def _sure(result: Interference) -> Iterator[str]:
     told = beyond_noise(result)
     if told is None:
@@ -96,8 +125,8 @@ def _sure(result: Interference) -> Iterator[str]:
         return
     yield (
         f"Of {told.pairs} pairs, {told.opposed} oppose beyond null and noise (90 % intervals, so about "
-        f"{told.by_chance:.0f} would by chance), {told.allied} agree beyond them, and {told.unknown} cannot "
-        "be told from noise."
+        f"{told.by_chance:.0f} would by chance), {told.allied} agree beyond them, {told.within} lie within "
+        f"them, and {told.unknown} are too noisy to say."
     )
     weak = [short(result.class_names[c]) for c in told.unreliable]
     if weak:

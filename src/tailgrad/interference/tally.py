@@ -70,8 +70,14 @@ class Tally:
         self.rows[key].index_add_(0, torch.tensor(places, device=rows.device), rows)
 
     def whole(self, name: str, gradient: Tensor) -> None:
-        """Add what autograd computed for an unverified parameter."""
-        self._wholes[name] += gradient.detach().flatten()
+        """Add what autograd computed for an unverified parameter; one verified before is left alone."""
+        if name in self._wholes:
+            self._wholes[name] += gradient.detach().flatten()
+
+    @property
+    def checked(self) -> set[str]:
+        """Parameters that `wrong` looks at."""
+        return set(self._sums)
 
     def wrong(self) -> list[str]:
         """Unverified parameters whose rows do not add up to their gradient."""
@@ -85,6 +91,7 @@ class Tally:
         ]
 
     def _tolerance(self, name: str) -> float:
+        # under autocast parameters and their gradients are in single precision, and what is between is not
         return 3e-2 if self.is_half else _TOLERANCE.get(self.parameters[name].dtype, 3e-2)
 
     def products(self, update: Mapping[str, Tensor]) -> tuple[Array, Array]:
@@ -111,9 +118,8 @@ class Tally:
         sizes = {n: p.numel() for n, p in self.parameters.items()}
         if self._sketcher is not None:
             sizes = {_JOINT: self._sketcher.size}
-        like = _zeros(next(iter(self.parameters.values())))
         for key, size in sizes.items():
-            whole = like.new_zeros(num_classes, size)
+            whole = _zeros(next(iter(self.parameters.values()))).new_zeros(num_classes, size)
             if key in self.rows:
                 whole[self.classes] = self.rows[key].to(whole.dtype)
             self.rows[key] = sum_over_ranks(whole) / world

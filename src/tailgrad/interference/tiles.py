@@ -12,7 +12,7 @@ import torch
 from tailgrad.checks import InputError, in_range, one_of
 from tailgrad.interference import storage
 from tailgrad.interference.gram import Array
-from tailgrad.interference.result import KINDS, Interference, Pair
+from tailgrad.interference.result import KINDS, Interference, Pair, class_indices
 from tailgrad.interference.summary import summarise_many
 
 if TYPE_CHECKING:
@@ -244,14 +244,16 @@ class TiledInterference(Interference):
             kind: ``"conflict"``, ``"null"`` or ``"excess"``.
 
         Raises:
-            InputError: an unknown kind.
+            InputError: an unknown kind, or an index that is no class.
         """
         one_of("kind", kind, KINDS)
+        number = len(self.class_names)
+        first, second = class_indices("rows", rows, number), class_indices("columns", columns, number)
         if kind == "excess":
             return self.block(rows, columns) - self.block(rows, columns, "null")
         units = self.tiles.units if kind == "conflict" else self.tiles.null_units
-        product = units[list(rows)].astype(np.float64) @ units[list(columns)].astype(np.float64).T
-        same = np.asarray(rows)[:, None] == np.asarray(columns)
+        product = units[first].astype(np.float64) @ units[second].astype(np.float64).T
+        same = first[:, None] == second
         return np.where(same & ~np.isnan(product), 1.0, np.clip(product, -1, 1))
 
     def worst_pairs(self, n: int = 6, by: str = "conflict") -> list[Pair]:
@@ -284,5 +286,9 @@ class TiledInterference(Interference):
 
     @classmethod
     def load(cls, path: str | Path) -> "TiledInterference":
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: a file is missing, or holds something else, such as a result with whole matrices.
+        """
         return cls(storage.load(Tiles, path))

@@ -4,7 +4,7 @@ Combiners. A ``Combiner`` turns class gradients ``rows`` [m, P] into one directi
 ``weights(gram [m, m]) -> [m]``, the weights on the rows, because every method here needs nothing but their
 inner products. Rows of zeros never reach it. Its ``scale`` says how long the result is: with ``"mean"``
 (default) m equal rows give that row back, so that a learning rate keeps its meaning; with ``"published"``
-it is the formula as printed.
+it is the formula as printed. ``UPGrad`` and ``MGDA`` take no ``scale``: for them both are the same.
 
     direction = PCGrad()(rows)
 

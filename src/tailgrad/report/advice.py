@@ -219,7 +219,7 @@ def _unclear_conflict(measured: Interference, counts: Sequence[int]) -> Advice |
         return None
     names = ", ".join(dict.fromkeys(short(measured.class_names[rare]) for rare, _ in unclear[:5]))
     reason = (
-        f"The conflict of {len(unclear)} of {len(pairs)} rare-frequent pairs cannot be told from noise "
+        f"The conflict of {len(unclear)} of {len(pairs)} rare-frequent pairs is too noisy to say "
         f"(intervals missing or wider than {_WIDE_COSINE:g}), with {names}."
     )
     evidence = {"pairs": float(len(pairs)), "pairs_unclear": float(len(unclear))}
