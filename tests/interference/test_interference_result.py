@@ -215,7 +215,9 @@ def test_summary_says_that_the_plain_step_carries_no_interval() -> None:
     parts = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 0.0], [-0.6, 0.0, 0.8]])
     matrix = _symmetric([-0.2] * 3, 3)
     hurt = _result(matrix, contributions=parts, counts=np.array([30, 20, 10])).summary()
-    assert "the others take back (estimated, without interval): 75% of what c gives itself, mostly a." in hurt
+    assert (
+        "push back (estimated, without interval): 0.75 times as hard as c pulls for itself, mostly a." in hurt
+    )
     parts[2, 0] = 0
     spared = _result(matrix, contributions=parts, counts=np.array([30, 20, 10])).summary()
     assert "(c), none loses half of its own descent to the others (estimated, without interval)." in spared

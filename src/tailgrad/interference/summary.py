@@ -85,7 +85,7 @@ def _hurt(result: Interference) -> Iterator[str]:
             )
         return
     losses = "; ".join(_loss(result, h) for h in hurt[:_PAIRS])
-    yield f"Under a plain step the others take back ({_POINT}): {losses}."
+    yield f"Under a plain step the others push back ({_POINT}): {losses}."
     place = where(result, hurt)
     if place is not None:
         yield f"This happens most in layer {place.name!r} (excess of these pairs there {place.excess:+.2f})."
@@ -95,7 +95,8 @@ def _loss(result: Interference, hurt: Hurt) -> str:
     name, by = result.class_names[hurt.label], [short(result.class_names[j]) for j in hurt.culprits]
     count = "" if result.train_counts is None else f" ({result.train_counts[hurt.label]} examples)"
     outcome = ", so that its loss rises" if hurt.taken > 1 else ""
-    return f"{hurt.taken:.0%} of what {short(name)}{count} gives itself, mostly {_list(by)}{outcome}"
+    times = f"{hurt.taken:.2g} times as hard as {short(name)}{count} pulls for itself"
+    return f"{times}, mostly {_list(by)}{outcome}"
 
 
 def _updated(result: Interference) -> Iterator[str]:
