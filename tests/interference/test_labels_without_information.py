@@ -46,7 +46,8 @@ def test_nine_of_ten_intervals_hold_zero(counts: str, steps: int) -> None:
 def test_information_is_beyond_noise() -> None:
     model, inputs, target = _blind(COUNTS["balanced"], 0, 0)
     moved = inputs + 4 * F.one_hot(target, 10)
-    assert _beyond_noise(measure(model, [(moved, target)])).mean() > 0.4
+    # chance alone gives at most one pair in ten
+    assert _beyond_noise(measure(model, [(moved, target)])).mean() > 0.25
 
 
 def test_the_error_of_the_null_is_its_spread_over_seeds() -> None:

@@ -41,7 +41,8 @@ class Reservoir:
         self.seen = 0
         self._size = size
         self._offered: dict[int, int] = {}
-        self._random = np.random.default_rng(seed)
+        self._seed, self._random = seed, np.random.default_rng(seed)
+        self._draws: dict[int, np.random.Generator] = {}
 
     def __call__(self, seen: Seen) -> None:
         """Offer examples of one class to the sample."""
@@ -49,9 +50,11 @@ class Reservoir:
         if seen.label not in self.kept and len(self.kept) >= _CLASSES:
             return
         kept = self.kept.setdefault(seen.label, [])
+        # one generator a class, so that the sample does not depend on how classes are packed
+        draws = self._draws.setdefault(seen.label, np.random.default_rng([self._seed, seen.label]))
         for i in range(length(seen.inputs)):
             offered = self._offered[seen.label] = self._offered.get(seen.label, 0) + 1
-            place = offered - 1 if offered <= self._size else int(self._random.integers(offered))
+            place = offered - 1 if offered <= self._size else int(draws.integers(offered))
             if place < self._size:  # copied, since a view would keep its whole batch alive
                 kept[place : place + 1] = [map_leaves(torch.clone, cut(seen.inputs, i, i + 1))]
 
