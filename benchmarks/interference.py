@@ -248,8 +248,8 @@ def _peak(kind: str, num_classes: int) -> None:
 
         torch.manual_seed(0)
         model = timm.create_model("resnet50", num_classes=num_classes).eval()
-        # what is kept grows with classes and parameters, not with examples: a quarter of the classes will do
-        images, target = torch.randn(2_560, 3, 32, 32), torch.randperm(num_classes)[:2_560]
+        # what is kept grows with classes and parameters, not with examples: a few images will do
+        images, target = torch.randn(512, 3, 32, 32), torch.randperm(num_classes)[:512]
         data = list(zip(images.split(BATCH), target.split(BATCH), strict=True))
         selected = "backbone"
     else:
