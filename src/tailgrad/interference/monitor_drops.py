@@ -58,10 +58,9 @@ def _table(records: Records, key: str, class_names: Sequence[str]) -> Array:
 
 def _culprits(drop: InitialDrop, records: Records) -> tuple[str, ...]:
     harm: Counter[str] = Counter()
-    for record in records:
-        if drop.first <= record["step"] <= drop.last:
-            for hurt in record["hurt"]:
-                if hurt["class"] == drop.class_name:
-                    harm.update({name: -value for name, value in hurt["by"].items()})
+    stretch = [record for record in records if drop.first <= record["step"] <= drop.last]
+    for hurt in (hurt for record in stretch for hurt in record["hurt"]):
+        if hurt["class"] == drop.class_name:
+            harm.update({name: -value for name, value in hurt["by"].items()})
     worst = [(name, value) for name, value in harm.most_common(_NAMED) if value > _BLAMED * harm.total()]
     return tuple(name for name, _ in worst)
