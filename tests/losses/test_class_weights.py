@@ -45,6 +45,12 @@ def test_effective_worked_numbers(beta: float, expected: list[float]) -> None:
     assert class_weights([100, 10, 1], "effective", beta=beta) == pytest.approx(expected, abs=1e-6)
 
 
+def test_effective_numbers_themselves() -> None:
+    weights = class_weights([100, 10, 1], "effective", beta=0.9)
+    numbers = [weights[2] / w for w in weights]  # E of one example is 1
+    assert numbers == pytest.approx([9.999734, 6.513216, 1.0], abs=1e-6)
+
+
 def test_effective_on_cifar10_lt() -> None:
     expected = [0.050611, 0.076900, 0.121134, 0.195037, 0.318805]
     expected += [0.524590, 0.868349, 1.442627, 2.409223, 3.992724]

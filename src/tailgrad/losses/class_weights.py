@@ -28,9 +28,10 @@ def class_weights(
         InputError: a count is not positive, the scheme is unknown, or ``beta`` is outside its range.
 
     Source: arXiv 2606.05740 eq 3 (inverse; the balanced form is assumed); Cui et al., arXiv 1901.05555
-    (effective number; ``1 - beta^n`` by expm1, since the plain difference cancels). The square root appears
-    in public code as ``(n_min / n_k)^(1/2)``; it is scaled here so that the mean weight of a training
-    example is 1.
+    (effective number; ``1 - beta^n`` by expm1, since the plain difference cancels). The authors' TensorFlow
+    code divides the weighted sum by the batch, ``normalizer="batch"`` of our losses; LDAM-DRW's PyTorch code
+    by the sum of weights, our default. The square root appears in public code as ``(n_min / n_k)^(1/2)``; it
+    is scaled here so that the mean weight of a training example is 1.
 
     Example:
         >>> [round(w, 6) for w in class_weights([100, 10, 1], "effective", beta=0.99)]

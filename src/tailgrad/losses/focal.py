@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from tailgrad.checks import in_range
-from tailgrad.losses.targets import check_target, pick
-from tailgrad.losses.weighting import check_reduction, reduce, resolve_weights, weight_correction
+from tailgrad.losses.arguments import prepared
+from tailgrad.losses.targets import of_labels
+from tailgrad.losses.weighting import ClassWeighting, check_reduction
 from tailgrad.types import Correction
 
 
@@ -23,6 +24,7 @@ class FocalLoss(nn.Module):
         normalizer: what the mean divides by: ``"weights"``, ``sum_i w_{y_i}``; ``"batch"``, N (see
             ``CrossEntropyLoss`` for the choice).
         beta: of the effective number, 0 to below 1.
+        defer: epochs without the weights, which apply from the next on (``set_epoch``); at least 0.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` ([N]).
 
     Raises:
@@ -41,6 +43,8 @@ class FocalLoss(nn.Module):
     """
 
     takes: ClassVar[str] = "logits"
+    soft_targets: ClassVar[bool] = True
+    set_level: ClassVar[bool] = False
     weight: Tensor | None
 
     def __init__(
@@ -51,30 +55,27 @@ class FocalLoss(nn.Module):
         weights: str | Sequence[float] = "none",
         normalizer: str = "weights",
         beta: float = 0.9999,
+        defer: int = 0,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        check_reduction(reduction, normalizer)
-        self.weights = resolve_weights(class_counts, weights, beta)
+        self.weighting = ClassWeighting(class_counts, weights, beta=beta, normalizer=normalizer, defer=defer)
         self.gamma = in_range("gamma", gamma, 0)
-        self.normalizer = normalizer
-        self.reduction = reduction
-        known = class_counts if self.weights is None else self.weights
-        self.num_classes = None if known is None else len(known)
-        self.register_buffer("weight", None if self.weights is None else torch.tensor(self.weights))
+        self.num_classes = self.weighting.num_classes
+        self.reduction = check_reduction(reduction)
+        self.register_buffer("weight", self.weighting.tensor())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch, counted from 1."""
+        self.weighting.set_epoch(epoch)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of logits [N, K] for class indices [N] or probabilities [N, K]."""
-        check_target(logits, target, self.num_classes)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        log_p = logits.log_softmax(1)
+        log_p = of_labels(prepared(logits, target, self.num_classes).log_softmax(1), target)
         others = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)
         values = -log_p * others**self.gamma
-        if self.weight is None:
-            return reduce(pick(values, target), None, self.reduction, self.normalizer)
-        weight = self.weight.to(values.dtype)[None]
-        return reduce(pick(weight * values, target), pick(weight, target), self.reduction, self.normalizer)
+        return self.weighting.reduce(values, target, self.weight, self.reduction)
 
     def correction(self) -> Correction | None:
-        """How the weights shift the prior: ``log w_k``, or None without weights."""
-        return weight_correction(self.weights)
+        """How the weights shift the prior: ``log w_k``, deferred or not; None without weights."""
+        return self.weighting.correction()

@@ -44,7 +44,7 @@ def check_target(logits: Tensor, target: Tensor, num_classes: int | None = None)
             f"target must be integers {list(logits.shape[:1])} or probabilities {list(logits.shape)}, "
             f"got {target.dtype} {list(target.shape)}; use class indices or one row of probabilities each"
         )
-    if _is_readable(target):
+    if is_readable(target):
         if soft:
             _check_rows(target)
         else:
@@ -62,12 +62,64 @@ def pick(values: Tensor, target: Tensor) -> Tensor:
         >>> pick(torch.tensor([[5.0, 7.0], [1.0, 3.0]]), torch.tensor([1, 0]))
         tensor([7., 1.])
     """
+    return mix(of_labels(values, target), target)
+
+
+def of_labels(values: Tensor, target: Tensor) -> Tensor:
+    """The columns that a target asks for: the label's [N, 1] for class indices, all for probabilities.
+
+    What is computed of them costs nothing by class where the target is an index. ``mix`` ends it.
+
+    Args:
+        values: one value a class [N, K] or [1, K].
+        target: class indices [N] or probabilities [N, K].
+
+    Example:
+        >>> of_labels(torch.tensor([[5.0, 7.0]]), torch.tensor([1, 0])).tolist()
+        [[7.0], [5.0]]
+    """
+    if target.is_floating_point():
+        return values
+    return values.expand(len(target), -1).gather(1, target.long()[:, None])
+
+
+def mix(values: Tensor, target: Tensor) -> Tensor:
+    """``sum_k t_k values_k`` [N] of the columns that ``of_labels`` chose.
+
+    Args:
+        values: [N, 1] for class indices; [N, K] or [1, K] for probabilities.
+        target: class indices [N] or probabilities [N, K].
+
+    Example:
+        >>> mix(torch.tensor([[5.0, 7.0]]), torch.tensor([[0.5, 0.5]]))
+        tensor([6.])
+    """
     if target.is_floating_point():
         return (target.to(values.dtype) * values).sum(1)
-    return values.expand(len(target), -1).gather(1, target.long()[:, None]).squeeze(1)
+    return values.squeeze(1)
 
 
-def _is_readable(target: Tensor) -> bool:
+def log_sum_exp(values: Tensor) -> Tensor:
+    """``log sum_j e^{values_j}`` [N, 1] by the fused softmax: many times faster on CPUs where terms vanish.
+
+    Args:
+        values: [N, K].
+
+    Example:
+        >>> log_sum_exp(torch.tensor([[0.0, -torch.inf]]))
+        tensor([[0.]])
+    """
+    top = values.argmax(1, keepdim=True)
+    return values.gather(1, top) - values.log_softmax(1).gather(1, top)
+
+
+def is_readable(target: Tensor) -> bool:
+    """Whether reading numbers is free: on the CPU, outside compilation and function transforms.
+
+    Example:
+        >>> is_readable(torch.zeros(1))
+        True
+    """
     plain = not torch.compiler.is_compiling() and not is_functorch_wrapped_tensor(target)
     return plain and target.device.type == "cpu"
 

@@ -1,0 +1,121 @@
+"""A regulariser that draws features together within classes and class means apart."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tailgrad.checks import in_range
+from tailgrad.distributed import sum_over_ranks
+from tailgrad.losses.arguments import required_counts, set_reduction
+from tailgrad.losses.features import check_labels, check_rows, full_precision, unit
+from tailgrad.losses.frozen import may_update
+from tailgrad.types import Correction
+
+
+class NeuralCollapseLoss(nn.Module):
+    """``a mean_i |h_i - mu_{y_i}|^2 / D + b mean_c max_{c' != c} cos(mu_c - mu_G, mu_c' - mu_G)``.
+
+    ``mu_c`` are moving averages of class means: ``m`` times the last value plus ``1 - m`` times the batch's
+    mean of the class, through which the gradient flows; the first batch with the class sets it. ``mu_G`` is
+    their mean over the classes seen so far, each counting once.
+
+    Args:
+        class_counts: training examples of each class, each at least 1; needed, for their number.
+        dim: width D of the features, at least 1.
+        momentum: m, 0 to below 1.
+        warmup: updates over which the loss rises to its full value, at least 0: early means are rough.
+        compactness: a, at least 0.
+        separation: b, at least 0.
+        reduction: ``"mean"``, or ``"sum"``, N times the mean.
+
+    Raises:
+        InputError: an argument, shape, type or target value does not fit; targets are probabilities.
+
+    State: class means, which classes were seen, updates so far. Ranks share their batches' means.
+
+    Source: the idea of "Inducing neural collapse in deep long-tailed learning", of which only the abstract
+    was read: both terms, moving averages and warm-up are ours, and so are all values.
+
+    Example:
+        >>> loss = NeuralCollapseLoss([3, 1], dim=2, warmup=0)
+        >>> loss(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.tensor([0, 1]))
+        tensor(-1.)
+    """
+
+    takes: ClassVar[str] = "features"
+    soft_targets: ClassVar[bool] = False
+    set_level: ClassVar[bool] = True
+    means: Tensor
+    seen: Tensor
+    updates: Tensor
+
+    def __init__(
+        self,
+        class_counts: Sequence[int] | None = None,
+        *,
+        dim: int = 128,
+        momentum: float = 0.9,
+        warmup: int = 100,
+        compactness: float = 1.0,
+        separation: float = 1.0,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        self.num_classes = len(required_counts(class_counts, "NeuralCollapseLoss"))
+        in_range("dim", dim, 1)
+        self.momentum = in_range("momentum", momentum, 0, 0.999999)
+        self.warmup = in_range("warmup", warmup, 0)
+        self.compactness = in_range("compactness", compactness, 0)
+        self.separation = in_range("separation", separation, 0)
+        self.reduction = set_reduction(reduction)
+        self.register_buffer("means", torch.zeros(self.num_classes, dim))
+        self.register_buffer("seen", torch.zeros(self.num_classes, dtype=torch.bool))
+        self.register_buffer("updates", torch.zeros(()))
+
+    def forward(self, features: Tensor, target: Tensor) -> Tensor:
+        """The loss of features [N, D] for class indices [N]."""
+        check_rows(features, self.means.shape[1])
+        check_labels(target, len(features), self.num_classes)
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        target = target.long()
+        means, seen = self._moved(features, target)
+        ramp = ((self.updates + 1) / self.warmup).clamp(max=1) if self.warmup else 1.0
+        if may_update(self):
+            self.means.copy_(means.detach())
+            self.seen.copy_(seen)
+            self.updates += 1
+        within = (features - means[target]).square().mean()
+        value = ramp * (self.compactness * within + self.separation * _closeness(means, seen))
+        return value * len(features) if self.reduction == "sum" else value
+
+    def correction(self) -> Correction | None:
+        """None: it acts on features, whose classifier is another loss's matter."""
+        return None
+
+    def _moved(self, features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Means [K, D] moved by this batch, and the classes seen [K]."""
+        sums = features.new_zeros(self.means.shape).index_add(0, target, features)
+        counts = features.new_zeros(self.num_classes).index_add(0, target, torch.ones_like(features[:, 0]))
+        if may_update(self):
+            sums = sums + (sum_over_ranks(sums.detach()) - sums.detach())
+            counts = sum_over_ranks(counts)
+        # A batch that is no number shows in the loss and is not remembered.
+        here = (counts > 0) & sums.isfinite().all(1)
+        batch = sums / counts.clamp(min=1)[:, None]
+        kept = self.momentum * self.seen.to(features.dtype)[:, None]
+        last = self.means.to(features.dtype)
+        return torch.where(here[:, None], kept * last + (1 - kept) * batch, last), here | self.seen
+
+
+def _closeness(means: Tensor, seen: Tensor) -> Tensor:
+    """Mean over the classes seen of the largest cosine to another, after taking away their common mean."""
+    shares = seen.to(means.dtype)
+    number = shares.sum()
+    directions = unit(means - (shares[:, None] * means).sum(0) / number)
+    with full_precision(means):
+        cosines = directions @ directions.T
+    others = seen & ~torch.eye(len(seen), dtype=torch.bool, device=seen.device)
+    largest = cosines.masked_fill(~others, -2).amax(1)
+    return (shares * largest).sum() / number * (number > 1)
