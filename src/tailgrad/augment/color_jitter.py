@@ -1,5 +1,7 @@
 """Random brightness and contrast."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,8 @@ class ColorJitter:
         >>> torch.equal(ColorJitter(strength=0.0)(images), images)
         True
     """
+
+    kind: ClassVar[str] = "transform"
 
     def __init__(self, strength: float = 0.2) -> None:
         self.strength = in_range("strength", strength, 0, 1)

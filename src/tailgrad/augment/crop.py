@@ -1,5 +1,7 @@
 """Random crop of the padded image."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +25,8 @@ class Crop:
         >>> Crop()(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 3, 32, 32])
     """
+
+    kind: ClassVar[str] = "transform"
 
     def __init__(self, share: float = 0.125) -> None:
         self.share = in_range("share", share, 0, 1)

@@ -1,5 +1,7 @@
 """Random horizontal flip."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,8 @@ class Flip:
         >>> Flip(p=1.0)(torch.tensor([[[[1.0, 2.0]]]]))
         tensor([[[[2., 1.]]]])
     """
+
+    kind: ClassVar[str] = "transform"
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = in_range("p", p, 0, 1)

@@ -1,6 +1,7 @@
 """From stored bytes to the numbers a network sees."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ class Normalize:
         >>> Normalize([0.5], [0.5])(torch.tensor([[[[255, 0]]]], dtype=torch.uint8))
         tensor([[[[ 1., -1.]]]])
     """
+
+    kind: ClassVar[str] = "transform"
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         if len(mean) != len(std):

@@ -1,6 +1,7 @@
 """Random crop of random area and aspect, resized to the original size."""
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +15,15 @@ class ResizedCrop:
 
     Args:
         min_area: smallest share of the image's area, in (0, 1].
+        size: side of the square result in pixels; None keeps the images' size.
 
     Raises:
-        InputError: ``min_area`` lies outside [0.01, 1].
+        InputError: ``min_area`` lies outside [0.01, 1], or ``size`` is below 1.
 
     Source: standard; like torchvision's ``RandomResizedCrop``, sampled for the whole batch with one
-    bilinear grid. Deviation: a window that would be wider or higher than the image is clipped to it, where
-    torchvision draws again.
+    bilinear grid. Deviations: the aspect is relative to the image's own; a window that would be wider or
+    higher than the image is clipped to it, where torchvision draws again; no antialiasing, which matters only
+    where ``size`` is smaller than the window.
 
     Example:
         >>> import torch
@@ -28,8 +31,11 @@ class ResizedCrop:
         torch.Size([2, 3, 16, 16])
     """
 
-    def __init__(self, min_area: float = 0.5) -> None:
+    kind: ClassVar[str] = "transform"
+
+    def __init__(self, min_area: float = 0.5, size: int | None = None) -> None:
         self.min_area = in_range("min_area", min_area, 0.01, 1)
+        self.size = None if size is None else int(in_range("size", size, 1))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Crop a floating-point batch [N, C, H, W]."""
@@ -40,5 +46,6 @@ class ResizedCrop:
         centre = (1 - extent) * (2 * torch.rand(n, 2, device=device) - 1)
         window = torch.zeros(n, 2, 3, device=device)
         window[:, 0, 0], window[:, 1, 1], window[:, :, 2] = extent[:, 0], extent[:, 1], centre
-        grid = F.affine_grid(window, list(images.shape), align_corners=False).to(images.dtype)
+        shape = [*images.shape[:2], *(images.shape[2:] if self.size is None else (self.size, self.size))]
+        grid = F.affine_grid(window, shape, align_corners=False).to(images.dtype)
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
