@@ -74,6 +74,25 @@ def test_any_model(tmp_path: Path) -> None:
         assert result.summary() in said
 
 
+def test_asymmetric_sam_in_a_plain_loop() -> None:
+    assert accuracy(run("asymmetric_sam_loop.py")) > 0.8
+
+
+def test_gala_in_a_plain_loop() -> None:
+    said = run("gala_loop.py")
+    assert accuracy(said) > 0.8
+    shares = [float(n) for n in said[said.index("[") + 1 : said.index("]")].split(",")]
+    assert sum(shares) == pytest.approx(1, abs=0.05)
+    assert shares[0] > 3 * shares[-1], "the common classes gather more of the gradient"
+
+
+def test_a_balanced_sampler_on_two_processes() -> None:
+    said = run("balanced_sampler_two_processes.py")
+    drawn = [int(n) for n in said[said.rindex("[") + 1 : said.rindex("]")].split(",")]
+    assert sum(drawn) == 5 * 444  # five epochs, no place on both ranks
+    assert all(abs(n - 222) < 6 * 222**0.5 for n in drawn)  # natural would be from 30 to 640
+
+
 def test_the_folder_lists_its_examples() -> None:
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     scripts = {path.name for path in FOLDER.glob("*.py")}
