@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import tailgrad.heads as heads
 from tailgrad.checks import InputError
@@ -12,6 +12,7 @@ from tailgrad.heads.init import kaiming_uniform
 from tailgrad.heads.names import head_class, head_names
 
 NAMES = head_names()
+POOLED = ("cosine", "etf", "linear")
 C, K = 16, 5
 
 
@@ -22,8 +23,9 @@ def _build(name: str, *, grid: bool = True) -> nn.Module:
 
 
 def test_names_are_the_exported_classes_in_snake_case() -> None:
-    assert NAMES == ("branch_softmax", "branch_sum", "class_heads", "csba", "linear")
-    assert {head_class(name) for name in NAMES} == {getattr(heads, name) for name in heads.__all__}
+    assert NAMES == ("branch_softmax", "branch_sum", "class_heads", "cosine", "csba", "etf", "linear")
+    exported = {getattr(heads, name) for name in heads.__all__}
+    assert {head_class(name) for name in NAMES} == {item for item in exported if inspect.isclass(item)}
     with pytest.raises(InputError, match="did you mean 'branch_sum'"):
         head_class("branchsum")
 
@@ -84,8 +86,8 @@ def test_start(name: str) -> None:
 def test_takes_and_branches_are_stated(name: str) -> None:
     head = _build(name)
     assert head.takes in {"map", "pooled"}
-    assert (head.takes == "pooled") == (name == "linear")
-    if name != "linear":
+    assert (head.takes == "pooled") == (name in POOLED)
+    if name not in POOLED:
         assert isinstance(head.branches, nn.ModuleList)
         assert len(head.branches) == (K if name == "class_heads" else 3)
 
@@ -101,9 +103,63 @@ def test_bad_sizes_and_features_are_named(name: str) -> None:
         _build(name)(torch.zeros(2, 9, 3, 3))
     with pytest.raises(InputError, match="add the batch dimension"):
         _build(name)(torch.zeros(C))
-    if name != "linear":
+    if name not in POOLED:
         with pytest.raises(InputError, match=r"dropout must be in .* got 1\.0"):
             cls(C, K, dropout=1.0)
+
+
+def _map(name: str, n: int = 4) -> Tensor:
+    shape = (n, C) if name in POOLED else (n, C, 4, 5)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("classes", [2, 1000])
+def test_two_and_a_thousand_classes(name: str, classes: int) -> None:
+    head = head_class(name)(C, classes)
+    logits = head(_map(name))
+    assert logits.shape == (4, classes)
+    logits.square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_stand_apart_outside_training_however_large(name: str) -> None:
+    head, features = _build(name).eval(), _map(name)
+    alone = torch.cat([head(row[None]) for row in features])
+    torch.testing.assert_close(head(features), alone, atol=1e-5, rtol=1e-5)
+    assert torch.isfinite(head(features * 1e4)).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_state_and_the_seed_decide_all(name: str) -> None:
+    head, other = _build(name), _build(name)
+    other.load_state_dict(head.state_dict())
+    for mode in (True, False):
+        found = []
+        for each in (head, other):
+            torch.manual_seed(3)
+            found.append(each.train(mode)(_map(name)))
+        assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_double_precision_and_channels_last(name: str) -> None:
+    head, features = _build(name).eval(), _map(name)
+    expected = head.double()(features.double())
+    assert expected.dtype == torch.float64
+    torch.testing.assert_close(head.float()(features).double(), expected, rtol=1e-4, atol=1e-4)
+    if features.ndim == 4:
+        last = features.double().contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(head.double()(last), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_moves_to_a_gpu(name: str) -> None:
+    head = _build(name).eval()
+    here = head(_map(name))
+    torch.testing.assert_close(head.cuda()(_map(name).cuda()).cpu(), here, rtol=1e-3, atol=1e-3)
 
 
 def test_slope_outside_its_range() -> None:

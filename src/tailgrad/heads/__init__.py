@@ -5,7 +5,12 @@ A head is an ``nn.Module`` built as ``Head(channels, num_classes, *, options by 
 one position of a map) or a pooled vector [N, C] (a map of one position). A class attribute ``takes`` says
 what a classifier hands over: ``"map"`` (the map where the backbone has a 2-D grid, else the pooled vector)
 or ``"pooled"`` (always the pooled vector). Logits are float32 or wider, inside autocast too. Heads made of
-branches expose them as ``branches``, an ``nn.ModuleList``.
+branches expose them as ``branches``, an ``nn.ModuleList``. A head that embeds the pooled features before its
+class vectors meet them has ``embed(features) -> [N, D]`` and ``classify(embedded) -> logits``; losses on
+features receive what is embedded.
+
+``tau_normalize`` and ``nearest_class_mean`` make a new head from a trained one or from features;
+``scaled.ScaledHead`` stands around a trained head.
 
 Example:
     >>> import torch
@@ -20,7 +25,21 @@ command line is the class name in snake case (``BranchSum`` is ``branch_sum``). 
 from tailgrad.heads.branch_softmax import BranchSoftmax
 from tailgrad.heads.branch_sum import BranchSum
 from tailgrad.heads.class_heads import ClassHeads
+from tailgrad.heads.cosine import Cosine
 from tailgrad.heads.csba import CSBA
+from tailgrad.heads.etf import ETF
 from tailgrad.heads.linear import Linear
+from tailgrad.heads.ncm import nearest_class_mean
+from tailgrad.heads.tau_norm import tau_normalize
 
-__all__ = ["CSBA", "BranchSoftmax", "BranchSum", "ClassHeads", "Linear"]
+__all__ = [
+    "CSBA",
+    "ETF",
+    "BranchSoftmax",
+    "BranchSum",
+    "ClassHeads",
+    "Cosine",
+    "Linear",
+    "nearest_class_mean",
+    "tau_normalize",
+]

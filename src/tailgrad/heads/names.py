@@ -20,7 +20,9 @@ def snake_case(name: str) -> str:
 
 def _classes() -> dict[str, type[nn.Module]]:
     heads = import_module("tailgrad.heads")
-    return {snake_case(name): getattr(heads, name) for name in heads.__all__}
+    return {
+        snake_case(name): item for name in heads.__all__ if isinstance(item := getattr(heads, name), type)
+    }
 
 
 def head_names() -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 A backbone is an ``nn.Module`` called as ``backbone(images [N, 3, H, W]) -> features [N, C, *spatial]``,
 channels first, with the attributes ``channels``, ``pooled``, ``grid``, ``stages``, ``input_size`` and the
 method ``pool(features) -> [N, D]`` (see ``Backbone``). ``Classifier(backbone, head)`` joins one to a head,
-and ``create_model`` builds both by name.
+and ``create_model`` builds both by name. ``MultiExpert`` and ``BBN`` are classifiers that own several copies
+of a backbone's last stages; their ``backbone`` gives the maps of all branches side by side.
 
 Example:
     >>> import torch
@@ -15,26 +16,34 @@ To add a backbone, write one file with one class and add a line to ``BACKBONES``
 """
 
 from tailgrad.models.backbone import Backbone
+from tailgrad.models.bbn import BBN, bbn_weight
 from tailgrad.models.check_map import check_map
-from tailgrad.models.cifar_resnet import CifarResNet, resnet32
+from tailgrad.models.cifar_resnet import CifarResNet, resnet8, resnet32
 from tailgrad.models.classifier import Classifier
 from tailgrad.models.create_model import BACKBONES, create_model
 from tailgrad.models.fit_images import fit_images
+from tailgrad.models.multi_expert import MultiExpert
+from tailgrad.models.projector import Projector
 from tailgrad.models.timm_backbone import TimmBackbone
 from tailgrad.models.tripath import TriPath
 from tailgrad.models.wide_resnet import WideResNet, wrn28_10
 
 __all__ = [
     "BACKBONES",
+    "BBN",
     "Backbone",
     "CifarResNet",
     "Classifier",
+    "MultiExpert",
+    "Projector",
     "TimmBackbone",
     "TriPath",
     "WideResNet",
+    "bbn_weight",
     "check_map",
     "create_model",
     "fit_images",
+    "resnet8",
     "resnet32",
     "wrn28_10",
 ]

@@ -81,6 +81,16 @@ class CifarResNet(nn.Module):
         return mean_positions(features)
 
 
+def resnet8() -> CifarResNet:
+    """The smallest CIFAR residual network, 8 layers: for CPUs, trials and tests.
+
+    Example:
+        >>> sum(p.numel() for p in resnet8().parameters())
+        74640
+    """
+    return CifarResNet(blocks=1)
+
+
 def resnet32() -> CifarResNet:
     """The 32-layer CIFAR residual network of most long-tailed CIFAR tables.
 

@@ -14,7 +14,8 @@ class Classifier(nn.Module):
     receives the map itself where the backbone has a 2-D grid, else the pooled vector too. A head without
     the attribute ``takes`` (a plain ``nn.Linear``) counts as ``"pooled"``. Images under 32 pixels on a side
     are enlarged by a whole factor, and images of another size than a backbone's fixed one are resized
-    (``fit_images``).
+    (``fit_images``). Where a head embeds the pooled features first (``embed``, then ``classify``), its
+    embedded features are those of an ``Output``.
 
     Args:
         backbone: from images [N, 3, H, W] to features [N, C, *spatial].
@@ -54,7 +55,10 @@ class Classifier(nn.Module):
         return logits
 
     def outputs(self, images: Tensor) -> Output:
-        """Logits and pooled features [N, D] of images [N, 3, H, W]."""
+        """Logits and pooled (or embedded) features [N, D] of images [N, 3, H, W]."""
         features = self.features(images)
         pooled = self.backbone.pool(features)
+        if callable(embed := getattr(self.head, "embed", None)):
+            embedded = embed(pooled)
+            return Output(self.head.classify(embedded), embedded)  # type: ignore[operator]  # comes with embed
         return Output(self.head(features if self.takes_map else pooled), pooled)

@@ -2,26 +2,31 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-from tailgrad.checks import InputError, nearest
+from tailgrad.checks import InputError, nearest, one_of
 from tailgrad.heads.names import head_class
 from tailgrad.models.backbone import Backbone
+from tailgrad.models.bbn import BBN
 from tailgrad.models.check_map import check_map
-from tailgrad.models.cifar_resnet import resnet32
+from tailgrad.models.cifar_resnet import resnet8, resnet32
 from tailgrad.models.classifier import Classifier
+from tailgrad.models.multi_expert import MultiExpert
 from tailgrad.models.timm_backbone import TimmBackbone
 from tailgrad.models.tripath import TriPath
 from tailgrad.models.wide_resnet import wrn28_10
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "tripath": TriPath,
+    "resnet8": resnet8,
     "resnet32": resnet32,
     "wrn28_10": wrn28_10,
 }
 TIMM = "timm/"
+ARCHITECTURES: dict[str, Callable[..., Classifier]] = {"multi_expert": MultiExpert, "bbn": BBN}
 
 
 def create_model(
@@ -33,18 +38,23 @@ def create_model(
     head_options: dict[str, Any] | None = None,
     backbone_options: dict[str, Any] | None = None,
     image_size: tuple[int, int] | None = None,
+    architecture: str = "single",
+    architecture_options: dict[str, Any] | None = None,
 ) -> Classifier:
     """Build a classifier by name.
 
     Args:
         name: ``"tripath"``, ``"resnet32"``, ``"wrn28_10"`` or ``"timm/"`` and any timm image model.
         num_classes: K, at least 2.
-        head: a head's name: ``"linear"``, ``"branch_sum"``, ``"csba"``, ``"class_heads"``,
-            ``"branch_softmax"``.
+        head: a head's name: ``"linear"``, ``"cosine"``, ``"etf"``, ``"branch_sum"``, ``"csba"``,
+            ``"class_heads"``, ``"branch_softmax"``.
         pretrained: load weights trained elsewhere, for timm models.
         head_options: the head's arguments by name, such as ``{"dropout": 0.3}``.
         backbone_options: the backbone's arguments by name, such as ``{"slope": 0.1}``.
         image_size: (height, width) of the images to come; runs ``check_map`` on it.
+        architecture: ``"single"``, or ``"multi_expert"`` or ``"bbn"``, which own several copies of the
+            backbone's last stages (``MultiExpert``, ``BBN``).
+        architecture_options: its arguments by name, such as ``{"experts": 3, "share_until": "stage1"}``.
 
     Raises:
         InputError: a name or option is unknown (the nearest is named), a value is outside its range,
@@ -60,13 +70,40 @@ def create_model(
         >>> sum(p.numel() for p in model.parameters())
         1792594
     """
-    backbone = _backbone(name, pretrained, backbone_options or {})
-    classifier = Classifier(backbone, _head(head, backbone, num_classes, head_options or {}))
-    if classifier.takes_map and isinstance(backbone, TimmBackbone):
-        backbone.freeze_pool()
+    make_backbone = partial(_backbone_for, head, name, pretrained, backbone_options or {})
+    make_head = partial(_head, head, num_classes=num_classes, options=head_options or {})
+    classifier = _join(architecture, architecture_options or {}, make_backbone, make_head)
     if image_size is not None:
         check_map(classifier, image_size)
     return classifier
+
+
+def _join(
+    architecture: str,
+    options: dict[str, Any],
+    make_backbone: Callable[[], Backbone],
+    make_head: Callable[[Backbone], nn.Module],
+) -> Classifier:
+    one_of("architecture", architecture, ["single", *ARCHITECTURES])
+    if architecture in ARCHITECTURES:
+        build = ARCHITECTURES[architecture]
+        _check_options("architecture_options", options, build)
+        return build(make_backbone, make_head, **options)
+    if options:
+        raise InputError(
+            f"architecture_options must be empty for 'single', got {options}; name an architecture"
+        )
+    backbone = make_backbone()
+    return Classifier(backbone, make_head(backbone))
+
+
+def _backbone_for(head: str, name: str, pretrained: bool, options: dict[str, Any]) -> Backbone:
+    """The backbone, without gradients for layers that a head on the map leaves unused."""
+    takes_map = getattr(head_class(head), "takes", "pooled") == "map"
+    backbone = _backbone(name, pretrained, options)
+    if takes_map and backbone.grid and isinstance(backbone, TimmBackbone):
+        backbone.freeze_pool()
+    return backbone
 
 
 def _backbone(name: str, pretrained: bool, options: dict[str, Any]) -> Backbone:
