@@ -6,7 +6,7 @@ from pathlib import Path
 import tailgrad
 
 ROOT = Path(tailgrad.__file__).parent
-BOTTOM = {"types", "checks", "distributed", "files"}
+BOTTOM = {"types", "checks", "distributed", "files", "correction_ledger"}
 LEAVES = {"data", "samplers", "augment", "heads", "losses", "interference", "posthoc", "evaluate"}
 COMPONENTS = LEAVES | {"models"}
 ALLOWED = {
@@ -15,6 +15,7 @@ ALLOWED = {
     "checks": set(),
     "distributed": set(),
     "files": {"checks"},
+    "correction_ledger": {"types", "checks"},
     **dict.fromkeys(LEAVES, BOTTOM),
     "models": BOTTOM | {"heads"},
     "optim": BOTTOM | COMPONENTS,

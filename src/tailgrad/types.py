@@ -99,9 +99,14 @@ class ClassInfo:
 class Correction:
     """How a component shifts the class prior, as an entry of the correction ledger.
 
+    ``"sampling"`` holds ``log(q_k / pi_k)``, the share drawn over the share of the data, and ``"weight"``
+    ``log w_k`` of the loss: both lift class k. ``"train_shift"`` holds ``s_k``, added to logits in training
+    only, and ``"test_shift"`` ``t_k``, subtracted from logits after training: both lower it. ``"listed"``
+    holds zeros or nothing, for what has no known size: margins, smoothing, a method not fitted yet.
+
     Args:
-        kind: ``"sampling"``, ``"weight"``, ``"train_shift"``, ``"test_shift"`` or ``"listed"``.
-        log_shift: K logarithms: of q_k / pi_k, of w_k, or the shift s_k or t_k itself.
+        kind: one of the five.
+        log_shift: K natural logarithms.
 
     Example:
         >>> Correction("weight", (0.0, 2.3)).kind
