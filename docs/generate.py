@@ -7,6 +7,7 @@ compares them. Building the site runs nothing of this.
 import ast
 import html
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from tailgrad.recipes import Config, Entry, catalogue, overlay
 from tailgrad.recipes.combinations import combination_options
 from tailgrad.recipes.components import components
 from tailgrad.recipes.compose import ABOUT
-from tailgrad.recipes.config import METHOD_KEYS, Section
+from tailgrad.recipes.config import METHOD_KEYS, Section, StageConfig
 
 MADE = "<!-- made by docs/generate.py; change the code, not this page -->"
 KINDS = {
@@ -33,6 +34,23 @@ KINDS = {
     "backbone": ("Backbones", "Images to features: `model.name`, and `--model` of `diagnose`."),
     "head": ("Heads", "Features to logits: `head.name`, with `head.options`, set by methods."),
     "loss": ("Losses", "Logits and targets to one number: `loss.name`, with `loss.options`, set by methods."),
+    "architecture": (
+        "Architectures",
+        "Networks that own several copies of a backbone's last stages: `architecture.name`, set by methods.",
+    ),
+    "sampler": (
+        "Samplers",
+        "Which example comes next: `sampler.name`, and `partner.name` for a second batch.",
+    ),
+    "mixing": ("Mixing", "How images and labels of a batch are mixed: `mixing.name`, set by methods."),
+    "sharpness": (
+        "Sharpness-aware optimisers",
+        "What stands around the regime's optimiser: `sharpness.name`, with `sharpness.rho` and options.",
+    ),
+    "posthoc": (
+        "Posthoc",
+        "What changes logits after training, fitted on validation data: a list `posthoc`.",
+    ),
     "combination": (
         "Combinations",
         "What becomes of the gradients of single classes: `combine.name`, with `combine.options`, set by "
@@ -40,10 +58,19 @@ KINDS = {
     ),
     "augmentation": ("Augmentations", "Changes of training batches: `train.augment`, a list in order."),
 }
-FILLED_IN = {"head": ("channels", "num_classes", "grid"), "loss": ("class_counts", "reduction")}
+FILLED_IN = {
+    "head": ("channels", "num_classes", "grid"),
+    "loss": ("class_counts", "reduction", "vectors"),
+    "sampler": ("target", "epochs", "batch_size", "seed", "num_replicas", "rank"),
+    "mixing": ("class_counts", "epochs"),
+    "posthoc": ("class_counts",),
+}
+PART = {"head": "heads", "loss": "losses", "sampler": "samplers", "mixing": "mixers", "posthoc": "posthoc"}
 MORE = {
-    **dict.fromkeys(("method", "regime", "recipe"), ("source", "how sure")),
-    **dict.fromkeys((*FILLED_IN, "combination"), ("options and defaults",)),
+    **dict.fromkeys(("regime", "recipe"), ("source", "how sure")),
+    "method": ("acts on", "equation", "source", "reading", "how sure", "published", "measured here"),
+    **dict.fromkeys(FILLED_IN, ("options and defaults", "source")),
+    "combination": ("options and defaults",),
 }
 PACKAGES = {
     "types": "The values that travel between folders.",
@@ -53,7 +80,10 @@ PACKAGES = {
     "heads": "Features to logits.",
     "losses": "Logits and targets to one number.",
     "interference": "Class gradients, compared.",
-    "optim": "Class gradients to one update.",
+    "samplers": "Which example comes next.",
+    "optim": "Gradients to an update.",
+    "posthoc": "Logits to better logits, fitted on held-out data.",
+    "correction_ledger": "What a method makes of the class prior.",
     "integrations": "Callbacks for the training loops of others.",
     "evaluate": "Figures, intervals, tests.",
     "engine": "The training loop and its parts.",
@@ -130,7 +160,10 @@ def _more(entry: Entry) -> list[str]:
     if entry.kind == "combination":
         return [_shown(combination_options(entry.name))]
     if entry.kind in FILLED_IN:
-        return [_options(entry)]
+        return [_options(entry), entry.paper]
+    if entry.kind == "method":
+        about = (entry.acts_on, entry.equation, entry.paper, entry.reading, entry.status)
+        return [*about, entry.published, entry.ours]
     return [entry.paper, entry.status] if entry.kind in MORE else []
 
 
@@ -139,13 +172,28 @@ def _without_about(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _options(entry: Entry) -> str:
-    made = components({"head": "heads", "loss": "losses"}[entry.kind])[entry.name]
+    made = components(PART[entry.kind])[entry.name]
     options = [p for p in inspect.signature(made).parameters.values() if p.name not in FILLED_IN[entry.kind]]
-    return _shown({p.name: p.default for p in options})
+    return _shown({p.name: None if p.default is p.empty else p.default for p in options})
 
 
 def _shown(options: dict[str, Any]) -> str:
     return ", ".join(_code(f"{name}={_yaml(value)}") for name, value in options.items()) or "none"
+
+
+def measured_figures() -> str:
+    """Macro-F1 of every method in the committed studies, for the catalogue."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((Path(__file__).parents[1] / "results").glob("*/comparison.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        study = content["study"]
+        for row in content["comparison"]["rows"]:
+            if row["metric"] == "macro_f1":
+                where = f"{study['source']}, {study['regime']}, {row['n']} seeds"
+                figures = f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+                found.setdefault(row["method"], []).append(f"{figures} ({where})")
+    about = "# made by docs/generate.py from results/: macro-F1 with 95 % intervals over seeds\n"
+    return about + str(yaml.safe_dump(found, allow_unicode=True, width=1000))
 
 
 def _configuration() -> Iterator[str]:
@@ -170,6 +218,9 @@ def _configuration() -> Iterator[str]:
         yield f"## {key}"
         yield f"{_first_line(section)}.".replace("``", "`")
         yield _keys(section, f"{key}.", defaults[key])
+    yield "## Each of stages"
+    yield f"{_first_line(StageConfig)}."
+    yield _keys(StageConfig, "", StageConfig(name="").model_dump(mode="json"))
 
 
 def _keys(section: type[Section], prefix: str, defaults: dict[str, Any]) -> str:
@@ -187,6 +238,10 @@ def _keys(section: type[Section], prefix: str, defaults: dict[str, Any]) -> str:
 
 
 def _allowed(field: dict[str, Any]) -> str:
+    if "$ref" in field:
+        return "mapping"
+    if "allOf" in field:
+        return _allowed(field["allOf"][0])
     if "anyOf" in field:
         return "; or ".join(map(_allowed, field["anyOf"]))
     if "enum" in field or "const" in field:
@@ -285,6 +340,10 @@ def _home(module: Any, name: str) -> str:
     return f"{home}.{name}" if home.startswith("tailgrad.") else f"{module.__name__}.{name}"
 
 
+MEASURED = Path(__file__).parents[1] / "src/tailgrad/recipes/measured/figures.yaml"
+
 if __name__ == "__main__":
+    MEASURED.parent.mkdir(exist_ok=True)
+    MEASURED.write_text(measured_figures(), encoding="utf-8")
     for name, content in pages().items():
         (Path(__file__).parent / name).write_text(content, encoding="utf-8")

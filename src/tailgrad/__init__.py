@@ -19,6 +19,7 @@ _HOME = {
     "table": "tailgrad.recipes",
     "write_report": "tailgrad.report",
     "advise": "tailgrad.report",
+    "ledger": "tailgrad.correction_ledger",
     "InputError": "tailgrad.checks",
 }
 __all__ = sorted(_HOME)

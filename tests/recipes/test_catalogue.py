@@ -6,12 +6,9 @@ import pytest
 import torch
 import yaml
 
-import tailgrad.augment
-import tailgrad.heads
-import tailgrad.losses
 import tailgrad.recipes as package
 from tailgrad.models import BACKBONES, create_model
-from tailgrad.recipes.catalogue import Entry, catalogue
+from tailgrad.recipes.catalogue import PARTS, SHARPNESS, Entry, catalogue
 from tailgrad.recipes.components import components
 from tailgrad.recipes.compose import compose, named
 
@@ -36,17 +33,24 @@ def test_every_yaml_file_is_listed_with_its_own_words(folder: str) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("kind", "module"),
-    [("head", tailgrad.heads), ("loss", tailgrad.losses), ("augmentation", tailgrad.augment)],
-)
-def test_every_exported_component_is_listed_once(kind: str, module: object) -> None:
-    classes = {name for name in module.__all__ if isinstance(getattr(module, name), type)}
-    left_out = {"Normalize"} if kind == "augmentation" else set()
+@pytest.mark.parametrize("part", ["heads", "losses", "samplers", "mixers", "augment", "posthoc"])
+def test_every_exported_component_is_listed_once(part: str) -> None:
+    kind = PARTS[part]
     names = [entry.name for entry in of(kind)]
-    assert len(names) == len(set(names)) == len(classes - left_out)
-    squeezed = {name.replace("_", "") for name in names}
-    assert {name.removesuffix("Loss").lower() for name in classes - left_out} == squeezed
+    assert len(names) == len(set(names))
+    assert set(names) == set(components(part)) - {"normalize", "chain"}
+    assert len(names) >= 4
+
+
+def test_names_that_a_section_lists_are_described() -> None:
+    assert {entry.name for entry in of("sharpness")} == set(SHARPNESS)
+    assert {entry.name for entry in of("architecture")} == {"multi_expert", "bbn"}
+
+
+def test_every_method_says_what_it_acts_on_and_where_it_comes_from() -> None:
+    for entry in of("method"):
+        assert entry.acts_on, entry.name
+        assert entry.status, entry.name
 
 
 def test_every_backbone_is_listed_and_works() -> None:
@@ -79,7 +83,8 @@ def test_no_two_entries_share_kind_and_name() -> None:
     keys = [(entry.kind, entry.name) for entry in ENTRIES]
     assert len(keys) == len(set(keys))
     assert {kind for kind, _ in keys} == {
-        *("method", "regime", "recipe", "backbone", "head", "loss", "combination", "augmentation"),
+        *("method", "regime", "recipe", "backbone", "architecture", "sharpness"),
+        *PARTS.values(),
     }
 
 

@@ -30,7 +30,8 @@ def study(photos: Path, fast: dict[str, Any], tmp_path_factory: pytest.TempPathF
 def _result(value: float, *, worst: float = 0.1, images: int = 30, train: int = 70) -> dict[str, Any]:
     figures = {name: {"value": value} for name in ("macro_f1", "balanced_accuracy", "accuracy")}
     rows = [{"f1": {"value": worst}, "support": 3}, {"f1": {"value": value}, "support": 3}]
-    return {"test": {**figures, "classes": rows, "images": images}, "train_images": train}
+    test = {**figures, "classes": rows, "images": images}
+    return {"test": test, "train_images": train, "tuned": {"macro_f1": value}}
 
 
 def test_a_study_leaves_every_file_of_the_contract(study: Any) -> None:

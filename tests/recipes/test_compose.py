@@ -49,7 +49,7 @@ def test_every_method_composes_with_every_regime(regime: str, method: str) -> No
 @pytest.mark.parametrize("method", sorted(named("methods")))
 def test_methods_set_only_their_own_sections(method: str) -> None:
     content = overlay("methods", method)
-    about = {"description", "paper", "equation", "acts_on", "status"}
+    about = {"description", "paper", "equation", "reading", "published", "acts_on", "status"}
     assert set(content) <= set(METHOD_KEYS) | about
     assert content["description"]
     assert content["acts_on"]

@@ -19,8 +19,8 @@ def table(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="One of macro_f1, balanced_accuracy, accuracy, worst_f1 and focus_f1. Default: the "
-            "study's headline.",
+            help="One of macro_f1, balanced_accuracy, accuracy, worst_f1, tuned_macro_f1 and focus_f1. "
+            "Default: the study's headline.",
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -1,6 +1,9 @@
 """Batches of uint8 images: resident in memory, or decoded while training."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -13,12 +16,30 @@ from tailgrad.data.source import Source
 from tailgrad.types import Batch
 
 
+class Order(Protocol):
+    """Places of examples, one after another; ``set_epoch`` draws them anew (``tailgrad.samplers``)."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of ``epoch``."""
+        ...
+
+    def __iter__(self) -> Iterator[int]:
+        """Places."""
+        ...
+
+    def __len__(self) -> int:
+        """Places an epoch."""
+        ...
+
+
 class _Loader:
     """What both loaders share: the classes and positions of their examples, and the order of an epoch."""
 
     def __init__(self, target: Tensor, index: Tensor, batch_size: int, seed: int | None) -> None:
         self.target, self.index = target, index
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        self.order: Order | None = None
+        self.partner: Order | None = None
 
     def __len__(self) -> int:
         return len(self._sizes())
@@ -26,13 +47,37 @@ class _Loader:
     def set_epoch(self, epoch: int) -> None:
         """Draw the order of ``epoch``."""
         self.epoch = epoch
+        for order in (self.order, self.partner):
+            if order is not None:
+                order.set_epoch(epoch)
+
+    def ordered(self, order: Order | None, partner: Order | None = None) -> Self:
+        """This loader with the places that a sampler draws, for training.
+
+        Args:
+            order: places of an epoch; None for the loader's own shuffle.
+            partner: places of a second batch for every batch, repeated where they run out; None for none.
+        """
+        self.order, self.partner = order, partner
+        return self
 
     def places(self) -> tuple[Tensor, ...]:
         """Places of each batch's examples, in this epoch's order."""
-        return torch.split(epoch_order(len(self.target), self.seed, self.epoch), self._sizes())
+        if self.order is None:
+            return torch.split(epoch_order(len(self.target), self.seed, self.epoch), self._sizes())
+        drawn = torch.tensor(list(self.order), dtype=torch.int64)
+        return torch.split(drawn, self._sizes(len(drawn)))
 
-    def _sizes(self) -> list[int]:
-        whole, rest = divmod(len(self.target), self.batch_size)
+    def partner_places(self) -> tuple[Tensor, ...]:
+        """Places of the second batches' examples: none where there is no partner."""
+        if self.partner is None:
+            return ()
+        sizes, drawn = self._sizes(), torch.tensor(list(self.partner), dtype=torch.int64)
+        return torch.split(drawn.repeat(-(-sum(sizes) // len(drawn)))[: sum(sizes)], sizes)
+
+    def _sizes(self, examples: int | None = None) -> list[int]:
+        total = examples or (len(self.target) if self.order is None else len(self.order))
+        whole, rest = divmod(total, self.batch_size)
         sizes = [self.batch_size] * whole + [rest] * (rest > 0)
         # Batch norm on a 1x1 map cannot train on one example: it joins the batch before.
         if self.seed is not None and rest == 1 and whole:
@@ -65,8 +110,12 @@ class ResidentLoader(_Loader):
         self.images = images
 
     def __iter__(self) -> Iterator[Batch]:
-        for places in self.places():
-            yield Batch(self.images[places], self.target[places], self.index[places])
+        pairs = zip_longest(self.places(), self.partner_places())
+        for places, others in pairs:
+            yield replace(self._batch(places), partner=None if others is None else self._batch(others))
+
+    def _batch(self, places: Tensor) -> Batch:
+        return Batch(self.images[places], self.target[places], self.index[places])
 
 
 class StreamingLoader(_Loader):
@@ -104,12 +153,18 @@ class StreamingLoader(_Loader):
         self._images, self.workers = _Decoded(source, index, size, mode), workers
 
     def __iter__(self) -> Iterator[Batch]:
-        places = [part.tolist() for part in self.places()]
+        places, others = self.places(), self.partner_places()
+        wanted = [torch.cat([a, b]) for a, b in zip(places, others, strict=True)] if others else places
         batches = DataLoader(
-            self._images, batch_sampler=places, num_workers=self.workers, generator=torch.Generator()
+            self._images,
+            batch_sampler=[part.tolist() for part in wanted],
+            num_workers=self.workers,
+            generator=torch.Generator(),
         )
-        for part, images in zip(places, batches, strict=True):
-            yield Batch(images, self.target[part], self.index[part])
+        for part, every, images in zip(places, wanted, batches, strict=True):
+            n, second = len(part), every[len(part) :]
+            partner = Batch(images[n:], self.target[second], self.index[second]) if len(second) else None
+            yield Batch(images[:n], self.target[part], self.index[part], partner)
 
 
 class _Decoded(Dataset[Tensor]):
@@ -134,6 +189,7 @@ def epoch_order(n: int, seed: int | None, epoch: int) -> Tensor:
     """
     if seed is None:
         return torch.arange(n)
-    # An offset of its own: dropout and augmentation are seeded from the same pair elsewhere.
-    generator = torch.Generator().manual_seed((2**40 + seed * 1_000_003 + epoch) % 2**63)
+    # An offset of its own: dropout and augmentation are seeded from the same pair elsewhere. The generator
+    # reads the low 32 bits of its seed only.
+    generator = torch.Generator().manual_seed((0x9E3779B9 + seed * 1_000_003 + epoch) % 2**32)
     return torch.randperm(n, generator=generator)

@@ -1,28 +1,35 @@
 """The training loop: it receives a model, a loss, an optimiser and data, and imports none by name.
 
 A step is a function ``step(learner, batch) -> loss`` that leaves the parameters updated;
-``supervised_step`` is the smallest one. An observer has ``on_step(StepRecord)`` and ``on_epoch(row)``. To add
-a way of stepping: write a function with the same signature in a file of its own and let ``tailgrad.recipes``
-choose it.
+``supervised_step`` is the smallest one. What it minimises is the learner's objective, ``objective(learner,
+examples) -> loss``: the plain loss unless a method adds to it. An observer has ``on_step(StepRecord)`` and
+``on_epoch(row)``. To add a way of stepping: write a function with the same signature in a file of its own
+and let ``tailgrad.recipes`` choose it.
 """
 
 from tailgrad.engine.balanced_step import balanced_step
 from tailgrad.engine.checkpoint import load_last, load_weights, save_last, save_weights
 from tailgrad.engine.combine_step import combined_step
+from tailgrad.engine.examples import Examples
 from tailgrad.engine.gap_step import gap_step
 from tailgrad.engine.infer import infer
+from tailgrad.engine.joint_objective import Auxiliary, joint_objective
 from tailgrad.engine.learner import Learner
 from tailgrad.engine.loop import Fitted, Interrupted, Plan, fit
 from tailgrad.engine.monitoring import MonitoredStep
 from tailgrad.engine.observers import MetricsLog, Observer, ScalarLog
 from tailgrad.engine.progress import ProgressBar
 from tailgrad.engine.schedule import Schedule
+from tailgrad.engine.sharp_step import sharp_step
 from tailgrad.engine.step import supervised_step
 from tailgrad.engine.trial import Trial, choose_speed, time_steps
+from tailgrad.engine.two_branch_objective import two_branch_objective
 from tailgrad.engine.watch import Diverged, LossWatch
 
 __all__ = [
+    "Auxiliary",
     "Diverged",
+    "Examples",
     "Fitted",
     "Interrupted",
     "Learner",
@@ -41,10 +48,13 @@ __all__ = [
     "fit",
     "gap_step",
     "infer",
+    "joint_objective",
     "load_last",
     "load_weights",
     "save_last",
     "save_weights",
+    "sharp_step",
     "supervised_step",
     "time_steps",
+    "two_branch_objective",
 ]

@@ -32,10 +32,10 @@ def balanced_step(learner: Learner, batch: Batch) -> Tensor:
         >>> bool(balanced_step(learner, batch) > 0), bool((loss.balancer.norm > 0).all())
         (True, True)
     """
-    images = learner.augment(learner.images(batch.inputs))
-    target = learner.fabric.to_device(batch.target)
-    with _behind_backbone(learner.network, carried(learner.loss, "balancer", ShareBalancer), target):
-        loss = learner.loss_of(images, target)
+    examples = learner.examples(batch)
+    balancer = carried(learner.loss, "balancer", ShareBalancer)
+    with _behind_backbone(learner.network, balancer, examples.target):
+        loss = learner.objective(learner, examples)
     learner.optimizer.zero_grad(set_to_none=True)
     learner.fabric.backward(loss)
     learner.optimizer.step()

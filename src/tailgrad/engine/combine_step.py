@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from tailgrad.engine.learner import Learner
@@ -22,6 +21,7 @@ def combined_step(learner: Learner, batch: Batch) -> Tensor:
         InputError: the loss is reduced or the target is not class indices.
 
     Example:
+        >>> import torch
         >>> from tailgrad.optim import ClassGradientOptimizer, PCGrad
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2, bias=False))
         >>> learner = Learner.plain(net, torch.nn.CrossEntropyLoss(reduction="none"), lr=0.1)
@@ -31,19 +31,9 @@ def combined_step(learner: Learner, batch: Batch) -> Tensor:
         >>> combined_step(learner, batch)
         tensor(0.6931)
     """
-    images = learner.augment(learner.images(batch.inputs))
-    target = learner.fabric.to_device(batch.target)
-    losses = _losses(learner, images, target)
+    examples = learner.examples(batch)
+    losses = learner.objective(learner.direct(), examples)
     if not losses.detach().isfinite().all():
         return losses.detach().mean()
     step = cast("Callable[[Callable[[], tuple[Tensor, Tensor]]], Tensor]", learner.optimizer.step)
-    return step(lambda: (losses, target))
-
-
-def _losses(learner: Learner, images: Tensor, target: Tensor) -> Tensor:
-    takes = getattr(learner.loss, "takes", "logits")
-    outputs = cast("Callable[[Tensor], object]", getattr(learner.network, "outputs", None))
-    with learner.fabric.autocast():
-        seen = learner.network(images) if takes == "logits" else getattr(outputs(images), takes)
-    value: Tensor = learner.loss(seen.to(torch.promote_types(seen.dtype, torch.float32)), target)
-    return value
+    return step(lambda: (losses, examples.target))

@@ -27,10 +27,9 @@ def gap_step(learner: Learner, batch: Batch) -> Tensor:
         >>> gap_step(Learner.plain(net, loss, lr=0.1), batch)
         tensor(0.6931)
     """
-    images = learner.augment(learner.images(batch.inputs))
-    target = learner.fabric.to_device(batch.target)
-    losses = learner.loss_of(images, target)
-    objective: Tensor = carried(learner.loss, "gap", GapWeights)(losses, target)
+    examples = learner.examples(batch)
+    losses = learner.objective(learner, examples)
+    objective: Tensor = carried(learner.loss, "gap", GapWeights)(losses, examples.target)
     learner.optimizer.zero_grad(set_to_none=True)
     learner.fabric.backward(objective)
     learner.optimizer.step()

@@ -1,16 +1,48 @@
 """What a step needs, kept together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from tailgrad.engine.examples import Examples
 from tailgrad.engine.schedule import Schedule
+from tailgrad.types import Batch
 
 Transform = Callable[[Tensor], Tensor]
+Pair = tuple[Tensor, Tensor]
+
+
+class Mixer(Protocol):
+    """Mixes the images of a batch and their targets (``tailgrad.augment``)."""
+
+    def __call__(self, images: Tensor, target: Tensor, partner: Pair | None = None) -> Pair:
+        """Images [N, 3, H, W] and probabilities [N, K] of images and class indices [N]."""
+        ...
+
+
+class Objective(Protocol):
+    """What is minimised: a loss of examples, reduced or one an example."""
+
+    def __call__(self, learner: "Learner", examples: Examples) -> Tensor:
+        """The loss."""
+        ...
+
+
+def plain_objective(learner: "Learner", examples: Examples) -> Tensor:
+    """The learner's loss of the examples, and nothing besides.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+        >>> y = torch.tensor([0, 1])
+        >>> learner = Learner.plain(net, nn.CrossEntropyLoss(reduction="none"), lr=0.1)
+        >>> plain_objective(learner, Examples(torch.zeros(2, 3, 2, 2), y, y)).shape
+        torch.Size([2])
+    """
+    return learner.loss_of(examples.images, examples.target)
 
 
 @dataclass
@@ -27,6 +59,13 @@ class Learner:
         prepare: stored uint8 images -> normalised floating point.
         augment: transform of prepared training batches.
         channels_last: memory layout given to the model.
+        augment_bytes: transform of training batches before ``prepare``.
+        mix: what mixes images and targets of a training batch, or None.
+        views: stored uint8 images -> views of them [V, N, 3, H, W], still bytes, or None.
+        objective: what a step minimises.
+        still: modules kept in evaluation mode while the rest trains.
+        epoch: the epoch in progress, counted from 1; the loop sets it.
+        epochs: how many there will be.
 
     Example:
         >>> import torch
@@ -45,6 +84,13 @@ class Learner:
     prepare: Transform
     augment: Transform
     channels_last: bool = False
+    augment_bytes: Transform | None = None
+    mix: Mixer | None = None
+    views: Transform | None = None
+    objective: Objective = plain_objective
+    still: tuple[nn.Module, ...] = ()
+    epoch: int = 1
+    epochs: int = 1
 
     @classmethod
     def plain(cls, model: nn.Module, loss: nn.Module, lr: float) -> "Learner":
@@ -59,10 +105,38 @@ class Learner:
         """The model itself, without what Fabric wraps around it."""
         return cast("nn.Module", getattr(self.model, "module", self.model))
 
+    def direct(self) -> "Learner":
+        """The same learner running the network itself, under the learner's precision.
+
+        For optimisers that differentiate by themselves: what Fabric wraps around the network insists on
+        ``fabric.backward``, and under several processes such optimisers merge gradients themselves.
+        """
+        return replace(self, model=_Direct(self.fabric, self.network))
+
     def images(self, inputs: Tensor) -> Tensor:
         """Prepared images on the device, in the model's memory layout."""
         images = self.prepare(self.fabric.to_device(inputs))
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
+    def examples(self, batch: Batch) -> Examples:
+        """A training batch on the device, augmented, and mixed where the learner mixes."""
+        images, labels = self._drawn(batch)
+        partner = None if batch.partner is None else self._drawn(batch.partner)
+        views = None if self.views is None else self._seen_again(batch.inputs)
+        target = labels
+        if self.mix is not None:
+            images, target = self.mix(images, labels, partner)
+        return Examples(images, target, labels, views, partner)
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Tell the loss, with all it carries, and the mixing which epoch begins; switch to training mode."""
+        self.epoch, self.epochs = epoch, epochs
+        for part in (*self.loss.modules(), self.mix):
+            if callable(set_epoch := getattr(part, "set_epoch", None)):
+                set_epoch(epoch)
+        self.model.train()
+        for module in self.still:
+            module.eval()
 
     def loss_of(self, images: Tensor, target: Tensor) -> Tensor:
         """The loss of prepared images, reading the part of the output that the loss takes."""
@@ -71,3 +145,32 @@ class Learner:
         seen = self.model(images) if takes == "logits" else getattr(outputs(images), takes)
         value: Tensor = self.loss(seen, self.fabric.to_device(target))
         return value
+
+    def _drawn(self, batch: Batch) -> Pair:
+        inputs = self.fabric.to_device(batch.inputs)
+        if self.augment_bytes is not None:
+            inputs = self.augment_bytes(inputs)
+        return self.augment(self.images(inputs)), self.fabric.to_device(batch.target)
+
+    def _seen_again(self, inputs: Tensor) -> Tensor:
+        seen = cast("Transform", self.views)(self.fabric.to_device(inputs))
+        return self.images(seen.flatten(0, 1)).view(seen.shape)
+
+
+class _Direct(nn.Module):
+    def __init__(self, fabric: Fabric, network: nn.Module) -> None:
+        super().__init__()
+        self.fabric, self.module = fabric, network
+
+    def forward(self, images: Tensor) -> Tensor:
+        with self.fabric.autocast():
+            logits: Tensor = self.module(images)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def outputs(self, images: Tensor) -> Any:
+        with self.fabric.autocast():
+            return self.module.outputs(images)  # type: ignore[operator]  # a method, which stubs do not know
+
+    def mixed(self, images: Tensor, others: Tensor, weight: float) -> Any:
+        with self.fabric.autocast():
+            return self.module.mixed(images, others, weight)  # type: ignore[operator]  # as above

@@ -180,9 +180,7 @@ def _train_epoch(
     epoch = fitted.epoch + 1
     torch.manual_seed(plan.seed * 1_000_003 + epoch)
     batches.set_epoch(epoch)
-    if callable(set_epoch := getattr(learner.loss, "set_epoch", None)):
-        set_epoch(epoch)
-    learner.model.train()
+    learner.start_epoch(epoch, plan.epochs)
     done = fitted.step
     for place, batch in enumerate(batches):
         _set_rate(learner, fitted.epoch + place / len(batches), 1 / len(batches))

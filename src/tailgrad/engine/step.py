@@ -17,8 +17,7 @@ def supervised_step(learner: Learner, batch: Batch) -> Tensor:
         >>> bool(supervised_step(learner, batch) > 0)
         True
     """
-    images = learner.augment(learner.images(batch.inputs))
-    loss = learner.loss_of(images, batch.target)
+    loss = learner.objective(learner, learner.examples(batch))
     learner.optimizer.zero_grad(set_to_none=True)
     learner.fabric.backward(loss)
     learner.optimizer.step()

@@ -1,9 +1,6 @@
 """What a run says before it trains."""
 
-import math
-
 from tailgrad.recipes.combine import backward_passes
-from tailgrad.recipes.even_classes import even_correction
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.talk import duration
 
@@ -28,7 +25,8 @@ def announce(job: Job, seconds: float) -> None:
         f"{config.method} on {config.model.name}: {config.train.precision}, {layout}; at most "
         f"{config.train.epochs} epochs of {steps} steps, {needed}"
     )
-    _announce_correction(job)
+    if job.prior.entries:
+        say(str(job.prior) if say.runs_left == 1 else f"class prior: {str(job.prior).splitlines()[-1]}")
 
 
 def _step_cost(job: Job) -> float:
@@ -39,14 +37,3 @@ def _step_cost(job: Job) -> float:
 
 def _validation_cost(job: Job) -> float:
     return 0.3 * len(job.ready.split.val) / job.config.train.batch_size
-
-
-def _announce_correction(job: Job) -> None:
-    combine, counts = job.config.combine, job.ready.classes.counts
-    even = even_correction(combine, counts, job.config.train.batch_size)
-    if even is not None:
-        low, high = math.exp(min(even.log_shift)), math.exp(max(even.log_shift))
-        job.say(
-            f"{combine.name} counts every class of a batch the same; over batches that weighs classes by "
-            f"{low:.2f} to {high:.2f}, a correction of the prior"
-        )

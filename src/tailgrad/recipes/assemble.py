@@ -7,17 +7,23 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
-from torch import Tensor, nn
+from torch import nn
 
 from tailgrad.augment import Normalize
 from tailgrad.checks import InputError
 from tailgrad.engine import Learner, Schedule, Trial, choose_speed
 from tailgrad.models import Classifier, create_model
-from tailgrad.recipes.combine import add_to_loss, combine_in, wants_each_loss
+from tailgrad.recipes.combine import add_to_loss
 from tailgrad.recipes.components import OWN, build
 from tailgrad.recipes.config import Config, OptimConfig, ScheduleConfig
-from tailgrad.recipes.even_classes import refuse_two_corrections
 from tailgrad.recipes.hub import patient_only_if_reachable
+from tailgrad.recipes.stepping import (
+    add_auxiliary,
+    choose_objective,
+    needs_each_loss,
+    wrap_optimizer,
+)
+from tailgrad.recipes.transforms import make_mixer, make_transforms, make_views
 from tailgrad.types import ClassInfo
 
 Say = Callable[[str], None]
@@ -64,6 +70,8 @@ def make_model(config: Config, num_classes: int, say: Say = _silent) -> Classifi
             head=head_name(config),
             head_options=dict(config.head.options),
             pretrained=bool(config.model.pretrained),
+            architecture=config.architecture.name,
+            architecture_options=dict(config.architecture.options),
         )
 
 
@@ -98,33 +106,43 @@ def with_pretrained(config: Config, *, wanted: bool) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update={"pretrained": wanted})})
 
 
-def make_loss(config: Config, classes: ClassInfo, own: MakeLoss | None = None) -> nn.Module:
+def make_loss(
+    config: Config, classes: ClassInfo, own: MakeLoss | None = None, model: Classifier | None = None
+) -> nn.Module:
     """The loss, told the training counts, as the step wants it (see ``recipes.combine``).
 
     Args:
         config: names one of tailgrad's losses and its options, and what combines class gradients.
         classes: names and training counts.
         own: makes a loss of the user's own from the counts; the configuration then only records its name.
+        model: gives the loss what it shares with the head, such as an ETF's class vectors, and a second loss
+            its width.
 
     Raises:
         InputError: the loss or an option is unknown, or an option is out of range; a loss of the user's own
-            is named in the configuration and not given; loss and combination both correct the prior.
+            is named in the configuration and not given.
 
     Example:
         >>> from tailgrad.recipes.compose import compose
         >>> make_loss(compose("x", "digits", "focal"), ClassInfo(("a", "b"), (3, 1))).takes
         'logits'
     """
-    loss = _named_loss(config, classes) if own is None else own(list(classes.counts))
-    refuse_two_corrections(config, loss)
-    return add_to_loss(loss, config.combine, classes.num_classes)
+    loss = _named_loss(config, classes, model) if own is None else own(list(classes.counts))
+    loss = add_to_loss(loss, config.combine, classes.num_classes)
+    return loss if model is None else add_auxiliary(loss, config, model, classes.counts)
 
 
-def _named_loss(config: Config, classes: ClassInfo) -> nn.Module:
+def _named_loss(config: Config, classes: ClassInfo, model: Classifier | None) -> nn.Module:
     if config.loss.name.startswith(OWN):
         raise InputError(f"loss.name={config.loss.name} is a class of your own; give it again in Python")
-    each = {"reduction": "none"} if wants_each_loss(config.combine) else {}
-    loss: nn.Module = build("losses", config.loss.name, config.loss.options | each, list(classes.counts))
+    each = {"reduction": "none"} if needs_each_loss(config) else {}
+    filled: dict[str, Any] = {"epochs": config.train.epochs}
+    vectors = getattr(getattr(model, "head", None), "vectors", None)
+    if vectors is not None:
+        filled["vectors"] = vectors
+    loss: nn.Module = build(
+        "losses", config.loss.name, config.loss.options | each, list(classes.counts), filled=filled
+    )
     return loss
 
 
@@ -155,26 +173,6 @@ def make_schedule(config: ScheduleConfig, epochs: int) -> Schedule:
         0.0
     """
     return Schedule(config.name, epochs, config.every, config.milestones, config.gamma, config.warmup)
-
-
-def make_augment(names: Sequence[str]) -> Callable[[Tensor], Tensor]:
-    """The named transforms, one after the other.
-
-    Raises:
-        InputError: a name is unknown.
-
-    Example:
-        >>> make_augment([])(torch.ones(1)).item()
-        1.0
-    """
-    transforms = [build("augment", name, {}) for name in names]
-
-    def augment(images: Tensor) -> Tensor:
-        for transform in transforms:
-            images = transform(images)
-        return images
-
-    return augment
 
 
 def needed_size(config: Config) -> tuple[int, int] | None:
@@ -266,7 +264,12 @@ def settle_speed(
 
 
 def assemble(
-    config: Config, model: Classifier, loss: nn.Module, speed: Trial, prepare: Normalize, num_classes: int
+    config: Config,
+    model: Classifier,
+    loss: nn.Module,
+    speed: Trial,
+    prepare: Normalize,
+    counts: Sequence[int],
 ) -> Learner:
     """Model, loss and optimiser under Lightning Fabric.
 
@@ -278,19 +281,28 @@ def assemble(
     mixed = speed.precision == "bfloat16"
     plugins: Any = [MixedPrecision("bf16-mixed", device.type)] if mixed else None
     fabric = Fabric(accelerator=device.type, devices=1, plugins=plugins)
-    optimizer = make_optimizer(config.optim, [p for p in model.parameters() if p.requires_grad])
-    optimizer = combine_in(optimizer, config.combine, model, num_classes)
+    loss = loss.to(device)
     layout = torch.channels_last if speed.channels_last else torch.contiguous_format
     laid_out = model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
+    learns = [p for p in (*model.parameters(), *loss.parameters()) if p.requires_grad]
+    optimizer = wrap_optimizer(make_optimizer(config.optim, learns), config, model, loss, counts)
     module, stepper = fabric.setup(laid_out, optimizer)
-    module.mark_forward_method("outputs")
+    for method in ("outputs", "mixed"):
+        if hasattr(model, method):
+            module.mark_forward_method(method)
+    before, augment = make_transforms(config.train.augment)
     return Learner(
         fabric=fabric,
         model=module,
-        loss=loss.to(device),
+        loss=loss,
         optimizer=stepper,
         schedule=make_schedule(config.schedule, config.train.epochs),
         prepare=prepare,
-        augment=make_augment(config.train.augment),
+        augment=augment,
         channels_last=speed.channels_last,
+        augment_bytes=before,
+        mix=make_mixer(config.mixing, counts, config.train.epochs),
+        views=make_views(config.auxiliary),
+        objective=choose_objective(config),
+        epochs=config.train.epochs,
     )

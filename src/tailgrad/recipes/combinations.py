@@ -3,10 +3,8 @@
 import inspect
 from typing import Any
 
-from torch import nn
-
 from tailgrad.checks import InputError, nearest, one_of
-from tailgrad.optim import Combiner
+from tailgrad.optim import Combiner, GapWeights, ShareBalancer
 from tailgrad.recipes.components import components
 from tailgrad.recipes.config import CombineConfig
 
@@ -26,7 +24,7 @@ def combinations() -> dict[str, type]:
     return {
         item.__module__.rpartition(".")[2]: item
         for item in found
-        if issubclass(item, Combiner | nn.Module) and not inspect.isabstract(item)
+        if issubclass(item, (Combiner, ShareBalancer, GapWeights)) and not inspect.isabstract(item)
     }
 
 

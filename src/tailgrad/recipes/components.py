@@ -1,36 +1,61 @@
 """Classes by name, derived from each folder's ``__all__``: no second list."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
+
+from torch import nn
+from torch.utils.data import Sampler
 
 from tailgrad.checks import InputError, nearest, one_of
 from tailgrad.heads.names import snake_case
 from tailgrad.models.create_model import BACKBONES, TIMM
 from tailgrad.recipes.config import Config
 
+NONE = "none"
+
 
 def snake(name: str) -> str:
     """The name used in recipes for a class.
 
     Example:
-        >>> snake("CrossEntropyLoss"), snake("CSBA"), snake("BranchSum")
-        ('cross_entropy', 'csba', 'branch_sum')
+        >>> snake("CrossEntropyLoss"), snake("CSBA"), snake("SquareRootSampler")
+        ('cross_entropy', 'csba', 'square_root')
     """
-    return snake_case(name.removesuffix("Loss") or name)
+    return snake_case(name.removesuffix("Loss").removesuffix("Sampler") or name)
 
 
-def components(folder: str) -> dict[str, type]:
+def _kind(item: type) -> str:
+    return getattr(item, "kind", "transform")
+
+
+_PARTS: dict[str, tuple[str, str, Callable[[type], bool]]] = {
+    "heads": ("heads", "head", lambda item: issubclass(item, nn.Module)),
+    "losses": ("losses", "loss", lambda item: issubclass(item, nn.Module)),
+    "auxiliary": ("losses", "auxiliary", lambda item: getattr(item, "takes", "") == "features"),
+    "samplers": ("samplers", "sampler", lambda item: issubclass(item, Sampler)),
+    "augment": ("augment", "train.augment", lambda item: _kind(item) == "transform"),
+    "mixers": ("augment", "mixing", lambda item: _kind(item) == "mixer"),
+    "posthoc": ("posthoc", "posthoc", lambda item: issubclass(item, nn.Module)),
+}
+"""What can be named: the folder it lives in, its section of the configuration, which classes count."""
+
+
+def components(part: str) -> dict[str, type]:
     """The classes that a folder exports, by the names used in recipes.
+
+    Args:
+        part: a folder, or ``"mixers"`` (of augment) or ``"auxiliary"`` (losses that take features).
 
     Example:
         >>> "flip" in components("augment")
         True
     """
+    folder, _, counts = _PARTS.get(part, (part, part, lambda _: True))
     module = import_module(f"tailgrad.{folder}")
-    exported = {name: getattr(module, name) for name in module.__all__}
-    return {snake(name): item for name, item in exported.items() if inspect.isclass(item)}
+    classes = [item for name in module.__all__ if inspect.isclass(item := getattr(module, name))]
+    return {snake(item.__name__): item for item in classes if counts(item)}
 
 
 OWN = "own:"
@@ -38,7 +63,7 @@ OWN = "own:"
 
 
 def check_names(config: Config) -> None:
-    """Check the names of backbone, head, loss and augmentations, before any work is done for them.
+    """Check the names of all components, and of their options, before any work is done for them.
 
     Raises:
         InputError: one is unknown; the nearest one is given.
@@ -53,38 +78,93 @@ def check_names(config: Config) -> None:
         one_of("model.name", config.model.name, [*BACKBONES, f"{TIMM}<name>"])
     one_of("head.name", config.head.name, ["baseline", *components("heads")])
     if not config.loss.name.startswith(OWN):
-        one_of("loss.name", config.loss.name, components("losses"))
+        check_options("losses", config.loss.name, config.loss.options, skip=1)
     for name in config.train.augment:
-        one_of("train.augment", name, components("augment"))
+        check_options("augment", name, {}, skip=0)
+    _check_optional(config)
+    for found in config.posthoc:
+        check_options("posthoc", found.name, found.options, skip=1)
+    for place, stage in enumerate(config.stages):
+        section = f"stages[{place}]"
+        check_options("samplers", stage.sampler.name, stage.sampler.options, skip=1, section=section)
+        if stage.mixing.name != NONE:
+            check_options("mixers", stage.mixing.name, stage.mixing.options, skip=1, section=section)
+        if stage.loss is not None:
+            check_options("losses", stage.loss.name, stage.loss.options, skip=1, section=section)
 
 
-def build(folder: str, name: str, options: Mapping[str, Any], *arguments: Any) -> Any:
+def _check_optional(config: Config) -> None:
+    check_options("samplers", config.sampler.name, config.sampler.options, skip=1)
+    named = {"partner": "samplers", "mixing": "mixers", "auxiliary": "auxiliary"}
+    for section, part in named.items():
+        found = getattr(config, section)
+        if found.name != NONE:
+            check_options(part, found.name, found.options, skip=1, section=section, also=(NONE,))
+
+
+def build(
+    part: str,
+    name: str,
+    options: Mapping[str, Any],
+    *arguments: Any,
+    filled: Mapping[str, Any] | None = None,
+    section: str | None = None,
+) -> Any:
     """Make a component from its name, its positional arguments and the recipe's options.
 
+    A ``defer`` or ``phase`` between 0 and 1 is a share of the ``epochs`` filled in.
+
+    Args:
+        part: as for ``components``.
+        name: of the component.
+        options: from the recipe.
+        arguments: what comes from data and model.
+        filled: arguments by name that are given where the component has them and the recipe does not.
+        section: of the configuration, for errors; default that of the part.
+
     Raises:
-        InputError: the name or an option is unknown; the nearest one is given.
+        InputError: the name or an option is unknown (the nearest one is given), or a value is out of range.
 
     Example:
         >>> build("augment", "flip", {"p": 1.0}).p
         1.0
     """
-    made = check_options(folder, name, options, skip=len(arguments))
+    made = check_options(part, name, options, skip=len(arguments), section=section)
+    known = inspect.signature(made).parameters
+    given = {key: value for key, value in (filled or {}).items() if key in known} | dict(options)
+    if filled and "epochs" in filled:
+        given |= _in_epochs(given, filled["epochs"])
     try:
-        return made(*arguments, **options)
+        return made(*arguments, **given)
     except TypeError as error:
         raise InputError(
-            f"{_section(folder)}.options must fit {name}, got {dict(options)} ({error}); mend them"
+            f"{section or _section(part)}.options must fit {name}, got {dict(options)} ({error}); mend them"
         ) from error
 
 
-def check_options(folder: str, name: str, options: Mapping[str, Any], *, skip: int) -> Any:
+def _in_epochs(given: Mapping[str, Any], epochs: int) -> dict[str, int]:
+    shares = {key: given[key] for key in ("defer", "phase") if isinstance(given.get(key), float)}
+    return {key: round(share * epochs) for key, share in shares.items() if 0 < share < 1}
+
+
+def check_options(
+    part: str,
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    skip: int,
+    section: str | None = None,
+    also: Sequence[str] = (),
+) -> Any:
     """The class of a component, if its name and the names of its options are known.
 
     Args:
-        folder: "heads", "losses" or "augment".
+        part: as for ``components``.
         name: of the component.
         options: from the recipe.
         skip: number of arguments that do not come from the recipe.
+        section: of the configuration, for errors; default that of the part.
+        also: further names that would do, for errors.
 
     Raises:
         InputError: the name or an option is unknown; the nearest one is given.
@@ -93,15 +173,16 @@ def check_options(folder: str, name: str, options: Mapping[str, Any], *, skip: i
         >>> check_options("augment", "flip", {"p": 1.0}, skip=0).__name__
         'Flip'
     """
-    made = components(folder)[one_of(f"{_section(folder)}.name", name, components(folder))]
-    known = [p.name for p in inspect.signature(made).parameters.values()][skip:]
+    where = section or _section(part)
+    found = components(part)
+    one_of(where if where == "train.augment" else f"{where}.name", name, [*also, *found])
+    known = [p.name for p in inspect.signature(found[name]).parameters.values()][skip:]
     for option in options:
         if option not in known:
-            raise InputError(
-                f"{_section(folder)}.options.{option} is not an option of {name}; {nearest(option, known)}"
-            )
-    return made
+            hint = nearest(option, known) if known else "it takes none"
+            raise InputError(f"{where}.options.{option} is not an option of {name}; {hint}")
+    return found[name]
 
 
-def _section(folder: str) -> str:
-    return {"heads": "head", "losses": "loss"}.get(folder, folder)
+def _section(part: str) -> str:
+    return _PARTS[part][1] if part in _PARTS else part

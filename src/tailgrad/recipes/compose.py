@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,7 +14,7 @@ from tailgrad.checks import InputError, nearest
 from tailgrad.recipes.config import METHOD_KEYS, Config
 
 Overlay = dict[str, Any]
-ABOUT = ("description", "source", "paper", "equation", "acts_on", "status")
+ABOUT = ("description", "source", "paper", "equation", "reading", "published", "acts_on", "status")
 
 
 @cache
@@ -191,7 +191,10 @@ def _explain(error: ValidationError) -> str:
 def _keys(place: Sequence[str]) -> list[str]:
     model: type[BaseModel] = Config
     for part in place:
+        if part.isdecimal():  # a place in a list of sections
+            continue
         inner = model.model_fields[part].annotation
+        inner = next(iter(get_args(inner)), inner) if get_origin(inner) is tuple else inner
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
         model = inner

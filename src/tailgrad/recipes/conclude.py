@@ -10,12 +10,15 @@ from tailgrad.checks import InputError
 from tailgrad.evaluate import ONE_SEED, holm, mcnemar_exact, paired_difference, student_t, wilcoxon
 from tailgrad.recipes.run_folder import RunFolder
 
-METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "worst_f1")
+METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "worst_f1", "tuned_macro_f1")
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def figure(result: Mapping[str, Any], metric: str) -> float:
-    """One test figure of a run's result; ``focus_f1`` is the F1 of the class in focus at its threshold.
+    """One test figure of a run's result.
+
+    ``focus_f1`` is the F1 of the class in focus at its threshold; ``tuned_`` figures are those with one
+    threshold a class, tuned on validation data.
 
     Example:
         >>> figure({"test": {"macro_f1": {"value": 0.5}}}, "macro_f1")
@@ -23,6 +26,8 @@ def figure(result: Mapping[str, Any], metric: str) -> float:
     """
     if metric == "focus_f1":
         return float(result["focus"]["f1"]["value"])
+    if metric.startswith("tuned_"):
+        return float(result["tuned"][metric.removeprefix("tuned_")])
     test = result["test"]
     if metric == "worst_f1":
         return min(float(row["f1"]["value"]) for row in test["classes"] if row["support"])
@@ -46,7 +51,8 @@ def conclude(results: Results, *, own_test: bool, focus: str | None = None) -> d
 
     Example:
         >>> one = {"test": {m: {"value": 0.5} for m in METRICS[:3]} | {"classes": [
-        ...        {"f1": {"value": 0.4}, "support": 9}], "images": 9}, "train_images": 30}
+        ...        {"f1": {"value": 0.4}, "support": 9}], "images": 9}, "train_images": 30,
+        ...        "tuned": {"macro_f1": 0.5}}
         >>> conclude({"a": [one], "b": [one]}, own_test=True)["conclusion"]
         'With one seed nothing can be concluded: run at least three (--seeds 3).'
     """

@@ -91,6 +91,87 @@ class CombineConfig(Section):
     options: dict[str, Any] = {}
 
 
+class ArchitectureConfig(Section):
+    """Networks that own several copies of a backbone's last stages.
+
+    Example:
+        >>> ArchitectureConfig(name="multi_expert", options={"experts": 3}).name
+        'multi_expert'
+    """
+
+    name: Literal["single", "multi_expert", "bbn"] = "single"
+    options: dict[str, Any] = {}
+
+
+class AuxiliaryConfig(Section):
+    """A second loss on features, minimised together with the supervised one.
+
+    Example:
+        >>> AuxiliaryConfig(name="nt_xent", weight=0.5).projector
+        (512, 128)
+    """
+
+    name: str = "none"
+    """a loss that takes features; ``nt_xent`` is Joint-SSL"""
+    weight: NonNegative = 1.0
+    """lambda; 0 is the supervised run, bit for bit"""
+    projector: tuple[Count, Count] | None = (512, 128)
+    """hidden and output width of the two-layer projector; null hands the pooled features over"""
+    views: Annotated[int, Field(ge=0)] = 2
+    """SimCLR views of every image; 0 takes the images of the supervised loss"""
+    options: dict[str, Any] = {}
+
+
+class SharpnessConfig(Section):
+    """A sharpness-aware optimiser around the regime's.
+
+    Example:
+        >>> SharpnessConfig(name="sam", rho=0.1).rho
+        0.1
+    """
+
+    name: Literal["none", "sam", "direction", "scaled", "per_class", "imbsam", "cc_sam", "focal_sam"] = "none"
+    """``direction``, ``scaled`` and ``per_class`` are the readings of asymmetric SAM"""
+    rho: NonNegative | None = None
+    """radius; null is the published one of the variant: 0.05, Focal-SAM 0.2, CC-SAM 1e-6"""
+    options: dict[str, Any] = {}
+
+
+class StageConfig(Section):
+    """A further stage of training, which begins with the best weights of the one before.
+
+    Example:
+        >>> StageConfig(name="crt", head="reset").trains
+        'head'
+    """
+
+    name: str
+    """as it appears in logs and folders"""
+    kind: Literal["train", "tau_norm", "ncm", "merge"] = "train"
+    """tau_norm and ncm replace the head without training; merge averages two fine-tunes of the network"""
+    epochs: Count = 10
+    trains: Literal["all", "head", "scales", "head_and_scales"] = "head"
+    """what learns; scales are one factor a class on the logits. All else stays still, BatchNorm too"""
+    head: Literal["keep", "reset"] = "keep"
+    features: Literal["images", "smote"] = "images"
+    """smote trains the head on pooled features, rare classes filled up by interpolation"""
+    sampler: NamedConfig = NamedConfig(name="instance")
+    loss: NamedConfig | None = None
+    """null keeps the method's loss"""
+    mixing: NamedConfig = NamedConfig(name="none")
+    lr: Annotated[float, Field(gt=0)] | None = None
+    """null keeps the regime's"""
+    head_lr_factor: Annotated[float, Field(gt=0)] = 1.0
+    """of the head's rate over that of the scales"""
+    weight_decay: NonNegative | None = None
+    """null keeps the regime's"""
+    max_norm: bool = False
+    """project the head's rows into a ball after every step"""
+    tau: Annotated[float, Field(ge=0)] | Literal["tuned"] = "tuned"
+    """for tau_norm; tuned chooses from 0 to 2 on validation data"""
+    options: dict[str, Any] = {}
+
+
 class OptimConfig(Section):
     """The optimiser.
 
@@ -186,12 +267,39 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     head: NamedConfig = NamedConfig(name="baseline")
     loss: NamedConfig = NamedConfig(name="cross_entropy")
+    architecture: ArchitectureConfig = ArchitectureConfig()
+    auxiliary: AuxiliaryConfig = AuxiliaryConfig()
+    sampler: NamedConfig = NamedConfig(name="instance")
+    """which example comes next"""
+    partner: NamedConfig = NamedConfig(name="none")
+    """a second sampler, for methods that pair batches"""
+    mixing: NamedConfig = NamedConfig(name="none")
+    """how images of a batch are mixed"""
+    sharpness: SharpnessConfig = SharpnessConfig()
     combine: CombineConfig = CombineConfig()
+    stages: tuple[StageConfig, ...] = ()
+    posthoc: tuple[NamedConfig, ...] = ()
+    """fitted on validation logits, one after the other"""
+    allow_double_correction: bool = False
+    """let sampler, weights, shifts and posthoc correct the class prior more than once"""
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig = TrainConfig()
     interference: InterferenceConfig = InterferenceConfig()
 
 
-METHOD_KEYS = ("head", "loss", "combine")
+METHOD_KEYS = (
+    "head",
+    "loss",
+    "architecture",
+    "auxiliary",
+    "sampler",
+    "partner",
+    "mixing",
+    "sharpness",
+    "combine",
+    "stages",
+    "posthoc",
+    "allow_double_correction",
+)
 """Sections that a method may set; everything else belongs to the regime."""

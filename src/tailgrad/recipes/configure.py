@@ -19,6 +19,7 @@ from tailgrad.recipes.components import OWN, check_names, check_options, compone
 from tailgrad.recipes.compose import ABOUT, compose, merge, overlay
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.prepare import open_config, split_seed
+from tailgrad.recipes.stepping import check_together
 
 
 def configure(
@@ -50,9 +51,8 @@ def configure(
     config = compose(text, chosen, as_overlay(method or named.get("method") or "baseline"), above)
     check_names(config)
     check_options("heads", head_name(config), config.head.options, skip=2)
-    if not config.loss.name.startswith(OWN):
-        check_options("losses", config.loss.name, config.loss.options, skip=1)
     check_combine(config.combine)
+    check_together(config)
     device_of(config.train.device)
     return config, opened
 

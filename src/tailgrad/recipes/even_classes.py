@@ -3,12 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from torch import nn
-
-from tailgrad.checks import InputError
 from tailgrad.optim import GapWeights
 from tailgrad.recipes.combinations import is_combiner, kind_of
-from tailgrad.recipes.config import CombineConfig, Config
+from tailgrad.recipes.config import CombineConfig
 from tailgrad.types import Correction
 
 
@@ -52,23 +49,3 @@ def even_correction(combine: CombineConfig, counts: Sequence[int], batch_size: i
     counted = [s / (1 + sum(beside) - b) for s, b in zip(seen, beside, strict=True)]
     weights = [total * c / (n * sum(counted)) if n else 1.0 for n, c in zip(counts, counted, strict=True)]
     return Correction("weight", tuple(math.log(w) for w in weights))
-
-
-def refuse_two_corrections(config: Config, loss: nn.Module) -> None:
-    """Check that not both the loss and the combination correct the class prior.
-
-    Raises:
-        InputError: they do.
-
-    Example:
-        >>> refuse_two_corrections(Config(source="x"), nn.CrossEntropyLoss())
-    """
-    correction = getattr(loss, "correction", lambda: None)()
-    if correction is None or not counts_classes_evenly(config.combine):
-        return
-    remedy = " or combine.prior=batch" if is_combiner(config.combine) else ""
-    raise InputError(
-        f"the class prior must be corrected once, got loss.name={config.loss.name} with a {correction.kind} "
-        f"by class and combine.name={config.combine.name}, which counts every class of a batch the same; set "
-        f"loss.options.weights=none{remedy}"
-    )

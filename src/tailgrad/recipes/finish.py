@@ -13,11 +13,14 @@ from tailgrad.engine import Fitted, infer, load_weights
 from tailgrad.evaluate import Evaluation, apply_threshold, evaluate, evaluate_predictions, tune_threshold
 from tailgrad.files import write_json, write_with
 from tailgrad.interference import Extras, Interference, measure
+from tailgrad.posthoc import ClassThresholds
 from tailgrad.recipes.advise_run import advise_on, as_fields
+from tailgrad.recipes.after_training import fit_chain, make_chain
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.prepare import Prepared
 from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.types import ClassInfo
 
 BATCH = 256
 
@@ -78,8 +81,16 @@ class EarlyConflict:
             keep_interference(self.job, "early", ("train",))
 
 
-def finish(job: Job, fitted: Fitted) -> dict[str, Any]:
+def finish(job: Job, fitted: Fitted, stages: list[dict[str, Any]]) -> dict[str, Any]:
     """Evaluate the best epoch on validation and test data and write everything a report reads.
+
+    Posthoc methods are fitted on validation logits and then change both parts' logits; so is the figure with
+    tuned thresholds, which every method has.
+
+    Args:
+        job: the run.
+        fitted: how its first training went.
+        stages: what further stages tell of themselves.
 
     Raises:
         InputError: a file cannot be written.
@@ -89,6 +100,10 @@ def finish(job: Job, fitted: Fitted) -> dict[str, Any]:
     config, ready, folder = job.config, job.ready, job.folder
     job.learner.model.load_state_dict(load_weights(folder.weights)[0])
     logits = {part: infer(job.learner, ready.loader(part, BATCH)) for part in ("val", "test")}
+    chain = make_chain(config, ready.classes.counts)
+    if len(chain.steps):
+        fit_chain(chain, logits["val"][0], logits["val"][1], folder.weights.parent)
+        logits = {part: (chain.transform(z), y, index) for part, (z, y, index) in logits.items()}
     save_predictions(folder, ready, logits)
     measured: dict[str, Interference | None] = {"train": None, "heldout": None}
     if config.interference.enabled:
@@ -101,6 +116,9 @@ def finish(job: Job, fitted: Fitted) -> dict[str, Any]:
     result = _result(config, ready, fitted, figures)
     result["parameters"] = sum(p.numel() for p in job.learner.model.parameters())
     result["focus"] = _focus(config, ready, logits)
+    result["tuned"] = with_tuned_thresholds(logits, ready.classes)
+    result["stages"] = stages
+    result["prior"] = job.prior.to_dict()
     result["advice"] = as_fields(advise_on(measured["heldout"], figures["test"], measured["train"]))
     write_json(folder.result_file, result)
     return folder.result()
@@ -125,6 +143,30 @@ def _result(
         "classes": {"names": list(prepared.classes.names), "counts": list(prepared.classes.counts)},
         **{part: evaluation.to_dict() for part, evaluation in figures.items()},
     }
+
+
+def with_tuned_thresholds(
+    logits: dict[str, tuple[Tensor, Tensor, Tensor]], classes: ClassInfo
+) -> dict[str, Any]:
+    """Test figures with one threshold a class, tuned for macro-F1 on validation data.
+
+    Args:
+        logits: logits, classes and positions of ``"val"`` and ``"test"``.
+        classes: names and training counts.
+
+    Example:
+        >>> import torch
+        >>> part = torch.eye(2).repeat(9, 1), torch.arange(18) % 2, torch.arange(18)
+        >>> with_tuned_thresholds({"val": part, "test": part}, ClassInfo(("a", "b"), (9, 9)))["macro_f1"]
+        1.0
+    """
+    thresholds = ClassThresholds(list(classes.counts)).fit(logits["val"][0], logits["val"][1])
+    shifted = thresholds.transform(logits["test"][0])
+    target = logits["test"][1].numpy()
+    found = evaluate_predictions(shifted.argmax(1).numpy(), target, classes, resamples=0)
+    names = ("macro_f1", "balanced_accuracy", "accuracy")
+    figures: dict[str, Any] = {name: float(getattr(found, name).value) for name in names}
+    return figures | {"worst_f1": float(found.row(found.worst_class).f1.value)}
 
 
 def _focus(

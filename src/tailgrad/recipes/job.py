@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tailgrad.augment import Normalize
+from tailgrad.correction_ledger import Ledger
 from tailgrad.engine import Learner
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.prepare import Prepared
@@ -21,6 +22,7 @@ class Job:
         learner: the network with what trains it.
         normalize: stored images -> inputs.
         say: who listens.
+        prior: what the method makes of the class prior.
 
     Example: see ``recipes.train``.
     """
@@ -31,3 +33,4 @@ class Job:
     learner: Learner
     normalize: Normalize
     say: Talk
+    prior: Ledger

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tailgrad.checks import InputError
 from tailgrad.data import UnreadableImage
@@ -65,10 +66,16 @@ def predict(run: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
     network = restore(run)
     focus = RunFolder(Path(run)).result()["focus"]
     files = _files(images)
-    found: list[Prediction] = []
-    for start in range(0, len(files), BATCH):
-        found += _batch(network, focus, files[start : start + BATCH])
-    return found
+    errors: dict[Path, str] = {}
+    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    logits = [_logits(network, batch, errors) for batch in batches]
+    rows = iter(_probabilities(network, torch.cat(logits)))
+    return [
+        Prediction(str(path), "", float("nan"), (), errors[path])
+        if path in errors
+        else _prediction(network, focus, str(path), next(rows))
+        for path in files
+    ]
 
 
 def _files(images: Sequence[str | Path]) -> list[Path]:
@@ -87,26 +94,26 @@ def _files(images: Sequence[str | Path]) -> list[Path]:
     return files
 
 
-def _batch(network: Restored, focus: dict[str, Any] | None, files: Sequence[Path]) -> list[Prediction]:
-    pixels, errors = [], {}
+def _logits(network: Restored, files: Sequence[Path], errors: dict[Path, str]) -> Tensor:
+    """Logits of those files that can be read; why the others cannot goes into ``errors``."""
+    pixels = []
     for path in files:
         try:
             pixels.append(resize(decode(path.read_bytes(), str(path)), network.size, network.resize))
         except (UnreadableImage, OSError) as error:
             errors[path] = error.reason if isinstance(error, UnreadableImage) else str(error)
-    rows = iter(_probabilities(network, pixels)) if pixels else iter([])
-    return [
-        Prediction(str(path), "", float("nan"), (), errors[path])
-        if path in errors
-        else _prediction(network, focus, str(path), next(rows))
-        for path in files
-    ]
-
-
-def _probabilities(network: Restored, pixels: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    if not pixels:
+        return torch.zeros(0, len(network.names))
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
     with torch.no_grad():
-        logits = network.model(network.normalize(images))
+        logits: Tensor = network.model(network.normalize(images))
+    return logits
+
+
+def _probabilities(network: Restored, logits: Tensor) -> NDArray[np.float64]:
+    """Of all images at once: a transductive method looks at all of them."""
+    if len(logits) and len(network.posthoc.steps):
+        logits = network.posthoc.transform(logits)
     found: NDArray[np.float64] = torch.softmax(logits.double(), 1).numpy()
     return found
 

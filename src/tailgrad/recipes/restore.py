@@ -10,6 +10,8 @@ from tailgrad.augment import Normalize
 from tailgrad.checks import InputError
 from tailgrad.engine import load_weights
 from tailgrad.models import Classifier, create_model
+from tailgrad.posthoc import Chain
+from tailgrad.recipes.after_training import load_chain
 from tailgrad.recipes.run_folder import RunFolder
 
 
@@ -23,6 +25,7 @@ class Restored:
         size: (height, width) of its inputs.
         resize: "squash" or "crop".
         normalize: uint8 images -> inputs.
+        posthoc: logits -> logits, fitted on validation data.
 
     Example: see ``restore``.
     """
@@ -32,6 +35,7 @@ class Restored:
     size: tuple[int, int]
     resize: str
     normalize: Normalize
+    posthoc: Chain
 
 
 def restore(run: str | Path) -> Restored:
@@ -55,12 +59,18 @@ def restore(run: str | Path) -> Restored:
         )
     names = tuple(meta["classes"]["names"])
     model = create_model(
-        meta["model"], num_classes=len(names), head=meta["head"]["name"], head_options=meta["head"]["options"]
+        meta["model"],
+        num_classes=len(names),
+        head=meta["head"]["name"],
+        head_options=meta["head"]["options"],
+        architecture=config.architecture.name,
+        architecture_options=config.architecture.options,
     )
     load_state(model, tensors, str(folder.weights))
     height, width = meta["size"]
     normalize = Normalize(meta["mean"], meta["std"])
-    return Restored(model.eval(), names, (height, width), config.data.resize, normalize)
+    posthoc = load_chain(config, tuple(meta["classes"]["counts"]), folder.weights.parent)
+    return Restored(model.eval(), names, (height, width), config.data.resize, normalize, posthoc)
 
 
 def load_state(model: nn.Module, tensors: dict[str, Tensor], path: str) -> None:

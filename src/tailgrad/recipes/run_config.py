@@ -8,6 +8,7 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
 from tailgrad.checks import InputError
+from tailgrad.correction_ledger import Ledger
 from tailgrad.engine import (
     Fitted,
     Interrupted,
@@ -23,7 +24,8 @@ from tailgrad.engine import (
 from tailgrad.engine.loop import Step
 from tailgrad.files import write_text
 from tailgrad.interference import Monitor
-from tailgrad.models import check_map
+from tailgrad.models import Classifier, check_map
+from tailgrad.recipes.after_training import make_chain
 from tailgrad.recipes.announce import announce
 from tailgrad.recipes.assemble import (
     MakeLoss,
@@ -35,15 +37,21 @@ from tailgrad.recipes.assemble import (
     settle_pretrained,
     settle_speed,
 )
-from tailgrad.recipes.combine import check_model, step_of
+from tailgrad.recipes.combine import check_model
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.finish import EarlyConflict, finish
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.job import Job
+from tailgrad.recipes.orders import PARTNER_SEED, make_order
 from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prior import method_ledger
 from tailgrad.recipes.run_folder import RunFolder, config_text, with_settled
 from tailgrad.recipes.same_split import keep_split
 from tailgrad.recipes.scores import validator
+from tailgrad.recipes.stage_checks import check_stages
+from tailgrad.recipes.stage_training import stage_config
+from tailgrad.recipes.stages import run_stages
+from tailgrad.recipes.stepping import choose_step
 from tailgrad.recipes.talk import Talk
 from tailgrad.report import write_report
 
@@ -101,17 +109,19 @@ def run_config(
         config = folder.start(config, resume=resume)
         ready = prepared or prepare(config, opened, say)
         keep_split(folder, ready)
-        loss = make_loss(config, ready.classes, own_loss)
-        job, seconds = _job(config, folder, ready, say, loss)
+        job, seconds = _job(config, folder, ready, say, own_loss)
         announce(job, seconds)
-        result = finish(job, _fit(job))
+        fitted = _fit(job)
+        result = finish(job, fitted, run_stages(job, _meta(job)))
     if prepared is None:  # in a study the report of the whole replaces those of its runs
         write_report(folder.path)
     say(f"{config.method}, seed {config.seed}: test macro-F1 {result['test']['macro_f1']['value']:.3f}")
     return Run(folder.path, result)
 
 
-def _job(config: Config, folder: RunFolder, ready: Prepared, say: Talk, loss: nn.Module) -> tuple[Job, float]:
+def _job(
+    config: Config, folder: RunFolder, ready: Prepared, say: Talk, own_loss: MakeLoss | None
+) -> tuple[Job, float]:
     pretrained = settle_pretrained(config, ready.classes.num_classes, say)
     config = with_settled(config, {"pretrained": pretrained})
     model = make_model(config, ready.classes.num_classes, say)
@@ -119,17 +129,29 @@ def _job(config: Config, folder: RunFolder, ready: Prepared, say: Talk, loss: nn
     if spatial:
         say(f"final feature map of {' x '.join(map(str, spatial))} positions")
     check_model(config.combine, model, ready.size)
+    check_stages(config.stages, model)
+    loss = make_loss(config, ready.classes, own_loss, model)
+    prior = _ledger(config, ready, loss, model)
     speed = settle_speed(config, model, ready.size, len(ready.split.train))
     config = with_settled(config, {"precision": speed.precision, "channels_last": speed.channels_last})
     write_text(folder.path / "config.yaml", config_text(config))
     normalize = normalizer(model, ready.normalize)
-    learner = assemble(config, model, loss, speed, normalize, ready.classes.num_classes)
-    return Job(config, folder, ready, learner, normalize, say), speed.seconds
+    learner = assemble(config, model, loss, speed, normalize, ready.classes.counts)
+    return Job(config, folder, ready, learner, normalize, say, prior), speed.seconds
+
+
+def _ledger(config: Config, ready: Prepared, loss: nn.Module, model: Classifier) -> Ledger:
+    """The ledger of the classifier's last training, checked before any of it."""
+    training = [stage for stage in config.stages if stage.kind == "train"]
+    if training and training[-1].loss is not None:
+        loss = make_loss(stage_config(config, training[-1]), ready.classes, model=model)
+    target = ready.source.labels[ready.index("train")].tolist()
+    return method_ledger(config, ready.classes, target, loss, make_chain(config, ready.classes.counts).steps)
 
 
 def _fit(job: Job) -> Fitted:
     config, folder = job.config, job.folder
-    loader = job.ready.loader("train", config.train.batch_size, config.seed)
+    loader = _loader(job)
     last = folder.path / "checkpoint" / "last.safetensors"
     done = load_weights(last)[1]["progress"] if last.exists() else {"epoch": 0, "step": 0}
     if done["epoch"]:
@@ -151,8 +173,19 @@ def _fit(job: Job) -> Fitted:
             raise Interrupted(f"{stop} in {folder.path}") from stop
 
 
+def _loader(job: Job) -> Any:
+    config = job.config
+    loader = job.ready.loader("train", config.train.batch_size, config.seed)
+    target = loader.target.tolist()
+    orders = [
+        make_order(sampler, target, epochs=config.train.epochs, batch_size=config.train.batch_size, seed=seed)
+        for sampler, seed in ((config.sampler, config.seed), (config.partner, config.seed + PARTNER_SEED))
+    ]
+    return loader.ordered(*orders)
+
+
 def _step(job: Job, observers: list[Observer], done: int) -> Step:
-    step, every = step_of(job.config.combine), job.config.interference.monitor_every
+    step, every = choose_step(job.config), job.config.interference.monitor_every
     if not every:
         return step
     monitor = Monitor(
@@ -165,9 +198,9 @@ def _step(job: Job, observers: list[Observer], done: int) -> Step:
     return MonitoredStep(step, monitor, observers)
 
 
-def _plan(job: Job) -> Plan:
+def _meta(job: Job) -> dict[str, Any]:
     config, classes = job.config, job.ready.classes
-    meta = {
+    return {
         "classes": {"names": list(classes.names), "counts": list(classes.counts)},
         "model": config.model.name,
         "head": {"name": head_name(config), "options": config.head.options},
@@ -175,6 +208,10 @@ def _plan(job: Job) -> Plan:
         "mean": list(job.normalize.mean),
         "std": list(job.normalize.std),
     }
+
+
+def _plan(job: Job) -> Plan:
+    config = job.config
     return Plan(
         epochs=config.train.epochs,
         keep=job.folder.path / "checkpoint",
@@ -182,7 +219,7 @@ def _plan(job: Job) -> Plan:
         monitor=f"val_{_monitor(config)}",
         seed=config.seed,
         minutes=config.train.max_minutes,
-        meta=meta,
+        meta=_meta(job),
     )
 
 

@@ -37,8 +37,9 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """Weights of the best epoch."""
-        return self.path / "checkpoint" / "weights.safetensors"
+        """Weights of the best epoch, those after the last stage where there are stages."""
+        final = self.path / "checkpoint" / "final.safetensors"
+        return final if final.exists() else final.with_name("weights.safetensors")
 
     @property
     def result_file(self) -> Path:

@@ -30,7 +30,8 @@ def table(study: str | Path, style: str = "md", metric: str | None = None) -> st
     Args:
         study: folder of a finished study.
         style: "md", "csv" or "latex".
-        metric: "macro_f1", "balanced_accuracy", "accuracy", "worst_f1" or "focus_f1"; default the headline.
+        metric: "macro_f1", "balanced_accuracy", "accuracy", "worst_f1", "tuned_macro_f1" (one
+            threshold a class, tuned on validation data) or "focus_f1"; default the headline.
 
     Raises:
         InputError: the folder is not a finished study, or a name is unknown.

@@ -8,6 +8,7 @@ from tailgrad.report.certainty import advice_blocks
 from tailgrad.report.conflict import branch_blocks, conflict_blocks
 from tailgrad.report.figures import CONFUSION, Curve, Series, class_bars, curves, heat_map
 from tailgrad.report.folders import Run
+from tailgrad.report.prior import prior_blocks
 from tailgrad.report.tables import class_table, folded_if_long, group_table, key_table, matrix_table
 from tailgrad.report.wording import duration, interval, number, short
 
@@ -68,6 +69,7 @@ def run_page(run: Run) -> Page:
         Section("Where the errors go", confusion_blocks({run.method: (run,)})),
         Section("Which classes oppose one another", conflict_blocks(measured)),
         Section("Branches", branch_blocks(measured)),
+        Section("Class prior and thresholds", prior_blocks(run.result)),
         Section("Training", _training_blocks(run)),
         Section("How this was made", made_blocks(run)),
     )

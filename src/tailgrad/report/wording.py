@@ -12,6 +12,7 @@ _METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "accuracy": "accuracy",
     "worst_f1": "F1 of the worst class",
+    "tuned_macro_f1": "macro-F1 with tuned thresholds",
     "focus_f1": "F1 of the class in focus",
     "g_mean": "geometric mean of the recalls",
 }

@@ -1,0 +1,74 @@
+"""A supervised loss with a second loss on features beside it."""
+
+from collections.abc import Callable
+from typing import cast
+
+from torch import Tensor, nn
+
+from tailgrad.checks import in_range
+from tailgrad.engine.carried import carried
+from tailgrad.engine.examples import Examples
+from tailgrad.engine.learner import Learner
+from tailgrad.types import Output
+
+
+class Auxiliary(nn.Module):
+    """``weight * loss(projector(features), labels)``.
+
+    Args:
+        loss: takes features: [V, N, D] of several views, or [N, D].
+        weight: lambda, at least 0.
+        projector: pooled features -> what the loss takes; None for the features themselves.
+        on_views: whether the loss takes views rather than the images of the supervised loss.
+
+    Raises:
+        InputError: the weight is negative or not finite.
+
+    Source: arXiv 2312.02517 (Joint-SSL: both losses minimised together, no pre-training); weight, projector
+    and views assumed.
+
+    Example:
+        >>> import torch
+        >>> from tailgrad.losses import NTXentLoss
+        >>> joint = Auxiliary(NTXentLoss(), weight=0.5)
+        >>> joint(torch.randn(2, 4, 8), torch.tensor([0, 1, 1, 0])).shape
+        torch.Size([])
+    """
+
+    def __init__(
+        self, loss: nn.Module, weight: float, projector: nn.Module | None = None, *, on_views: bool = True
+    ) -> None:
+        super().__init__()
+        self.weight = in_range("auxiliary.weight", weight, 0)
+        self.loss, self.on_views = loss, on_views
+        self.projector = nn.Identity() if projector is None else projector
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The weighted loss of features [V, N, D] or [N, D]."""
+        projected = self.projector(features.flatten(0, -2)).view(*features.shape[:-1], -1)
+        value: Tensor = self.weight * self.loss(projected, labels)
+        return value
+
+
+def joint_objective(learner: Learner, examples: Examples) -> Tensor:
+    """``loss + weight * auxiliary``: the supervised loss on the ordinary images, the other on its views.
+
+    The loss carries an ``Auxiliary`` as its submodule ``auxiliary``. Views pass through the same network in a
+    pass of their own. Where the supervised loss is one number an example, the second loss is added to each,
+    so that their mean is the sum of both.
+
+    Raises:
+        InputError: the loss carries no ``Auxiliary``.
+
+    Example: see ``tests/engine/test_joint_objective.py``.
+    """
+    auxiliary = carried(learner.loss, "auxiliary", Auxiliary)
+    outputs = cast("Callable[[Tensor], Output]", learner.model.outputs)
+    output = outputs(examples.images)
+    takes = getattr(learner.loss, "takes", "logits")
+    supervised: Tensor = learner.loss(getattr(output, takes), examples.target)
+    features, views = output.features, examples.views
+    if auxiliary.on_views and views is not None:
+        features = outputs(views.flatten(0, 1)).features.view(len(views), len(examples.labels), -1)
+    value: Tensor = supervised + auxiliary(features, examples.labels)
+    return value

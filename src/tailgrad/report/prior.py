@@ -1,0 +1,89 @@
+"""What a method made of the class prior, and what tuned thresholds give, as blocks of a report."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tailgrad.report.blocks import Block, Table, Text
+from tailgrad.report.tables import folded_if_long
+from tailgrad.report.wording import metric_name, number, short
+
+MEANING = (
+    "Samplers, class weights and shifts of the logits, in training and after it, all move one prior. What"
+    " they come to together is the prior that the classifier acts on: the more equal it is, the less the"
+    " classifier prefers frequent classes. Rare classes above frequent ones are one correction too many."
+)
+TUNED = (
+    "One threshold a class, tuned for macro-F1 on validation images. A method that is no better than another"
+    " with tuned thresholds moved only the thresholds."
+)
+
+
+def prior_blocks(result: Mapping[str, Any]) -> tuple[Block, ...]:
+    """The ledger's arithmetic as a table by class, and the figures with tuned thresholds.
+
+    Args:
+        result: of a run; nothing is shown of what an older one does not hold.
+
+    Example:
+        >>> prior_blocks({})
+        ()
+    """
+    blocks: list[Block] = []
+    ledger = result.get("prior")
+    if ledger and ledger["components"]:
+        blocks += [Text(MEANING), _components(ledger), folded_if_long(_classes(ledger))]
+    if tuned := result.get("tuned"):
+        rows = tuple(
+            (metric_name(name), number(_plain(result, name)), number(value)) for name, value in tuned.items()
+        )
+        blocks += [Text(TUNED), Table("With tuned thresholds", ("figure", "as trained", "tuned"), rows)]
+    if stages := result.get("stages"):
+        rows = tuple(
+            (stage["stage"], number(stage["val_macro_f1"]), _chosen(stage["chosen"])) for stage in stages
+        )
+        blocks.append(Table("Later stages", ("stage", "validation macro-F1", "chosen"), rows))
+    return tuple(blocks)
+
+
+def _components(ledger: Mapping[str, Any]) -> Table:
+    counts = ledger["class_counts"]
+    seen = [k for k, n in enumerate(counts) if n]
+    most, least = max(seen, key=lambda k: counts[k]), min(seen, key=lambda k: counts[k])
+    rows = []
+    for one in ledger["components"]:
+        times = math.exp(one["lift"][least] - one["lift"][most])
+        rows.append((one["name"], one["kind"].replace("_", " "), f"{times:.4g} times"))
+    names = ledger["class_names"]
+    caption = f"What lifts {short(names[least], 30)}, the rarest class, over {short(names[most], 30)}"
+    return Table(caption, ("component", "kind", "lift"), tuple(rows))
+
+
+def _classes(ledger: Mapping[str, Any]) -> Table:
+    columns = ("class_counts", "sampled_prior", "weights", "train_shift", "test_shift", "prior")
+    rows = tuple(
+        (name, *(f"{ledger[column][k]:.4g}" for column in columns))
+        for k, name in enumerate(ledger["class_names"])
+    )
+    header = (
+        "class",
+        "training images",
+        "sampled",
+        "weight",
+        "shift in training",
+        "shift after",
+        "prior left",
+    )
+    return Table("The prior by class", header, rows)
+
+
+def _plain(result: Mapping[str, Any], name: str) -> float | None:
+    test = result["test"]
+    if name == "worst_f1":
+        return min((row["f1"]["value"] for row in test["classes"] if row["support"]), default=None)
+    value: float | None = test[name]["value"]
+    return value
+
+
+def _chosen(chosen: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in chosen.items()) or "nothing"

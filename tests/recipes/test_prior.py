@@ -1,0 +1,103 @@
+"""The ledger of a method, before training and in its result."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tailgrad.checks import InputError
+from tailgrad.losses import BalancedSoftmaxLoss, CrossEntropyLoss
+from tailgrad.recipes import train
+from tailgrad.recipes.after_training import make_chain
+from tailgrad.recipes.compose import validate
+from tailgrad.recipes.prior import method_ledger
+from tailgrad.types import ClassInfo
+
+CLASSES = ClassInfo(("a", "b", "c"), (100, 10, 1))
+TARGET = [0] * 100 + [1] * 10 + [2]
+INVERSE = {"name": "cross_entropy", "options": {"weights": "inverse"}}
+BALANCED = {"name": "class_balanced"}
+
+
+def _prior(criterion: Any, /, **parts: Any) -> np.ndarray:
+    config = validate({"source": "x", "train": {"batch_size": 4}, **parts})
+    chain = make_chain(config, CLASSES.counts)
+    return method_ledger(config, CLASSES, TARGET, criterion, chain.steps).prior
+
+
+WEIGHTED = CrossEntropyLoss(CLASSES.counts, weights="inverse")
+UNIFORM = [1 / 3] * 3
+NATURAL = [100 / 111, 10 / 111, 1 / 111]
+
+
+@pytest.mark.parametrize(
+    ("loss", "parts", "expected"),
+    [
+        (CrossEntropyLoss(), {}, NATURAL),
+        (WEIGHTED, {"loss": INVERSE}, UNIFORM),
+        (BalancedSoftmaxLoss(CLASSES.counts), {"loss": {"name": "balanced_softmax"}}, UNIFORM),
+        (CrossEntropyLoss(), {"sampler": BALANCED}, UNIFORM),
+        (CrossEntropyLoss(), {"posthoc": [{"name": "logit_adjustment"}]}, UNIFORM),
+        # the last training decides: a balanced second stage after a natural first one
+        (CrossEntropyLoss(), {"stages": [{"name": "crt", "sampler": BALANCED}]}, UNIFORM),
+        # and what the first stage did is undone by a natural second one
+        (CrossEntropyLoss(), {"sampler": BALANCED, "stages": [{"name": "again"}]}, NATURAL),
+    ],
+)
+def test_one_correction_leaves_the_prior_that_it_should(
+    loss: Any, parts: dict[str, Any], expected: list[float]
+) -> None:
+    np.testing.assert_allclose(_prior(loss, **parts), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "parts"),
+    [
+        (WEIGHTED, {"sampler": BALANCED}),
+        (WEIGHTED, {"posthoc": [{"name": "logit_adjustment"}]}),
+        (BalancedSoftmaxLoss(CLASSES.counts), {"sampler": BALANCED}),
+        (WEIGHTED, {"stages": [{"name": "crt", "sampler": BALANCED}]}),
+    ],
+)
+def test_two_corrections_are_refused_unless_allowed(loss: Any, parts: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="corrected once") as caught:
+        _prior(loss, **parts)
+    assert "allow_double_correction" in str(caught.value)
+    allowed = _prior(loss, **parts, allow_double_correction=True)
+    assert allowed[2] > allowed[0]
+
+
+def test_evenly_counted_classes_and_class_weights_are_two_corrections() -> None:
+    with pytest.raises(InputError, match="combine pcgrad"):
+        _prior(WEIGHTED, combine={"name": "pcgrad"}, train={"batch_size": 512})
+    even = _prior(CrossEntropyLoss(), combine={"name": "pcgrad"}, train={"batch_size": 512})
+    assert even[2] > 0.2
+
+
+def test_a_double_correction_is_one_error_before_training(photos: Path, tmp_path: Path) -> None:
+    method = {"name": "twice", "loss": INVERSE, "sampler": BALANCED}
+    with pytest.raises(InputError, match=r"loss cross_entropy.*allow_double_correction"):
+        train(
+            photos,
+            "quick",
+            method=method,
+            out=tmp_path / "run",
+            overrides={"interference": {"enabled": False}},
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_result_holds_the_ledger(photos: Path, tmp_path: Path) -> None:
+    small = {
+        "data": {"size": 32, "near_duplicates": False},
+        "model": {"name": "resnet8"},
+        "train": {"epochs": 1, "batch_size": 8, "precision": "float32", "channels_last": False},
+        "interference": {"enabled": False},
+    }
+    run = train(photos, "quick", method="balanced_softmax", overrides=small, out=tmp_path / "run")
+    prior = run.result["prior"]
+    assert [one["name"] for one in prior["components"]] == ["loss balanced_softmax"]
+    np.testing.assert_allclose(prior["prior"], UNIFORM, rtol=1e-6)
+    assert set(run.result["tuned"]) == {"macro_f1", "balanced_accuracy", "accuracy", "worst_f1"}
+    assert "Class prior and thresholds" in run.report.read_text()
