@@ -4,8 +4,8 @@ What is peculiar to a kind of component stands in ``tests/<folder>/test_<kind>_c
 """
 
 import inspect
-import re
 import math
+import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import UnionType
@@ -52,12 +52,16 @@ GIVEN: dict[str, Any] = {
     "batch_size": 3,
     "m": 1,
     "phase": 1,
-    "weights": "effective",  # without, beta and defer would not be looked at
     "classifier": nn.Linear(4, 3),
 }
 ANYTHING = {
     "seed": "every number is a seed",
     "batch_size": "goes with the number of classes, tested with the samplers",
+}
+
+ANY_SIGN = {
+    "power": "of the counts, below 0 where rare classes come more often",
+    "factor": "of a diversity that is rewarded or punished",
 }
 
 
@@ -75,11 +79,13 @@ COMPONENTS = _components()
 
 def _make(item: Callable[..., Any], **options: Any) -> Any:
     known = inspect.signature(item).parameters
+    if "defer" in known and "weights" in known:  # else beta and defer would not be looked at
+        options = {"weights": "effective"} | options
     return item(**{key: value for key, value in GIVEN.items() if key in known} | options)
 
 
 def _impossible() -> Iterator[tuple[str, str, object]]:
-    """Every number of every component made no number, every word an unknown one."""
+    """Every number of every component no number, or far below 0; every word an unknown one."""
     for name, item in COMPONENTS.items():
         for option, parameter in inspect.signature(item).parameters.items():
             if option in ANYTHING:
@@ -88,6 +94,8 @@ def _impossible() -> Iterator[tuple[str, str, object]]:
             kinds = set(wanted.__args__) if isinstance(wanted, UnionType) else {wanted}
             if kinds & {int, float}:
                 yield name, option, math.nan
+                if option not in ANY_SIGN:
+                    yield name, option, -1e9
             if str in kinds:
                 yield name, option, "nonsense"
 
