@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
 
 from tailgrad.checks import InputError
 from tailgrad.losses import CrossEntropyLoss, FocalLoss
@@ -96,3 +97,13 @@ def test_correction_and_bad_gamma() -> None:
     assert FocalLoss().correction() is None
     with pytest.raises(InputError, match="gamma must be in"):
         FocalLoss(gamma=-1.0)
+
+
+@given(st.integers(0, 10_000), st.floats(0, 5))
+def test_two_classes_are_torchvisions_sigmoid_focal_loss(seed: int, gamma: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    score = 3 * torch.randn(8, generator=generator, dtype=torch.float64)
+    target = torch.randint(2, (8,), generator=generator)
+    theirs = sigmoid_focal_loss(score, target.double(), alpha=-1, gamma=gamma)
+    logits = torch.stack([torch.zeros_like(score), score], 1)
+    torch.testing.assert_close(FocalLoss(gamma=gamma, reduction="none")(logits, target), theirs)

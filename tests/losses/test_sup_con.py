@@ -57,6 +57,18 @@ def test_without_positives_the_loss_is_zero_and_differentiable(n: int) -> None:
     assert features.grad.abs().max() == 0
 
 
+@given(st.integers(0, 10**6), st.floats(0.07, 1))
+def test_against_pytorch_metric_learning(seed: int, t: float) -> None:
+    metric = pytest.importorskip("pytorch_metric_learning.losses")
+    generator = torch.Generator().manual_seed(seed)
+    views = torch.randn(2, 6, 5, generator=generator, dtype=torch.float64)
+    target = torch.tensor([0, 0, 1, 1, 2, 2])
+    theirs = metric.SupConLoss(temperature=t)(views.flatten(0, 1), target.repeat(2))
+    torch.testing.assert_close(SupConLoss(temperature=t)(views, target), theirs)
+    simclr = metric.NTXentLoss(temperature=t)(views.flatten(0, 1), torch.arange(6).repeat(2))
+    torch.testing.assert_close(NTXentLoss(temperature=t)(views), simclr)
+
+
 def test_lengths_do_not_matter() -> None:
     features, target = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 1, 0, 1, 2, 2])
     longer = features * torch.rand(6, 1).double() * 100

@@ -43,6 +43,10 @@ NATURAL = [100 / 111, 10 / 111, 1 / 111]
         (CrossEntropyLoss(), {"stages": [{"name": "crt", "sampler": BALANCED}]}, UNIFORM),
         # and what the first stage did is undone by a natural second one
         (CrossEntropyLoss(), {"sampler": BALANCED, "stages": [{"name": "again"}]}, NATURAL),
+        (CrossEntropyLoss(), {"stages": [{"name": "filled", "features": "smote"}]}, UNIFORM),
+        (CrossEntropyLoss(), {"stages": [{"name": "means", "kind": "ncm"}]}, UNIFORM),
+        (CrossEntropyLoss(), {"stages": [{"name": "tau", "kind": "tau_norm"}]}, NATURAL),
+        (CrossEntropyLoss(), {"sampler": BALANCED, "stages": [{"name": "m", "kind": "merge"}]}, NATURAL),
     ],
 )
 def test_one_correction_leaves_the_prior_that_it_should(
@@ -58,6 +62,11 @@ def test_one_correction_leaves_the_prior_that_it_should(
         (WEIGHTED, {"posthoc": [{"name": "logit_adjustment"}]}),
         (BalancedSoftmaxLoss(CLASSES.counts), {"sampler": BALANCED}),
         (WEIGHTED, {"stages": [{"name": "crt", "sampler": BALANCED}]}),
+        (WEIGHTED, {"stages": [{"name": "filled", "features": "smote"}]}),
+        (
+            CrossEntropyLoss(),
+            {"stages": [{"name": "means", "kind": "ncm"}], "posthoc": [{"name": "logit_adjustment"}]},
+        ),
     ],
 )
 def test_two_corrections_are_refused_unless_allowed(loss: Any, parts: dict[str, Any]) -> None:

@@ -90,7 +90,10 @@ def _print_anything() -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return "error: " + re.sub(r"\s*\n\s*", " ", str(error))
+    """The message in one line; a table that follows it in lines of its own stays one."""
+    message, _, table = str(error).partition("\nclass prior of ")
+    shown = "error: " + re.sub(r"\s*\n\s*", " ", message)
+    return f"{shown}\nclass prior of {table}" if table else shown
 
 
 def _how_to_resume() -> str:

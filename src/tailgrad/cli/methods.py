@@ -1,32 +1,85 @@
 """tailgrad methods."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from tailgrad.cli.options import JsonOption
-from tailgrad.cli.output import show_json, show_table
+from tailgrad.cli.output import show_json, show_table, show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tailgrad.recipes import Entry
 
 
-def methods(as_json: JsonOption = False) -> None:
+def methods(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Tell all about what has this name.", show_default=False),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", metavar="KIND", help="List one kind only: method, loss, sampler, ..."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List everything that can be named: methods, regimes, recipes, and what those are made of.
 
-    A regime fixes what every method of a comparison shares, a method sets head,
-    loss and what combines the gradients of classes, a recipe is one of each. A
-    YAML file of your own works wherever one of these is named.
+    A regime fixes what every method of a comparison shares; a method sets the rest:
+    loss, head, sampler, mixing, optimiser wrapper, stages, posthoc. A recipe is one
+    of each. A YAML file of your own works wherever one of these is named. With a
+    name: what it acts on, paper, equation, reading, published and measured figures.
 
     Examples:
         tailgrad methods
+        tailgrad methods gala
+        tailgrad methods --kind loss
         tailgrad methods --json
     """
+    from tailgrad.checks import one_of
     from tailgrad.recipes import catalogue
 
     entries = catalogue()
+    if kind is not None:
+        kind = one_of("--kind", kind, dict.fromkeys(entry.kind for entry in entries))
+        entries = [entry for entry in entries if entry.kind == kind]
+    if name is not None:
+        name = one_of("NAME", name, dict.fromkeys(entry.name for entry in entries))
+        entries = [entry for entry in entries if entry.name == name]
     if as_json:
         show_json({"entries": [asdict(entry) for entry in entries]})
-        return
+    elif name is not None:
+        _show_all(entries)
+    else:
+        _show_list(entries)
+
+
+def _show_list(entries: "Sequence[Entry]") -> None:
     rows, before = [], ""
     for entry in entries:
         rows.append(
-            [entry.kind if entry.kind != before else "", entry.name, entry.description.replace("``", "")]
+            [
+                entry.kind if entry.kind != before else "",
+                entry.name,
+                entry.acts_on,
+                entry.description.replace("``", ""),
+            ]
         )
         before = entry.kind
-    show_table("", ["kind", "name", "what it is"], rows)
+    show_table("", ["kind", "name", "acts on", "what it is"], rows)
+
+
+def _show_all(entries: "Sequence[Entry]") -> None:
+    titles = {
+        "acts_on": "acts on",
+        "status": "how sure",
+        "ours": "measured here",
+        "description": "what it is",
+    }
+    for entry in entries:
+        for key, value in asdict(entry).items():
+            if value and key != "kind":
+                title = f"{entry.kind}:" if key == "name" else f"  {titles.get(key, key)}:"
+                show_text(f"{title} {value.replace('``', '')}")

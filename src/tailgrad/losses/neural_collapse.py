@@ -17,6 +17,7 @@ from tailgrad.types import Correction
 class NeuralCollapseLoss(nn.Module):
     """``a mean_i |h_i - mu_{y_i}|^2 / D + b mean_c max_{c' != c} cos(mu_c - mu_G, mu_c' - mu_G)``.
 
+    The second mean is over the classes c of the batch, the maximum over all other classes seen so far.
     ``mu_c`` are moving averages of class means: ``m`` times the last value plus ``1 - m`` times the batch's
     mean of the class, through which the gradient flows; the first batch with the class sets it. ``mu_G`` is
     their mean over the classes seen so far, each counting once.
@@ -87,7 +88,8 @@ class NeuralCollapseLoss(nn.Module):
             self.seen.copy_(seen)
             self.updates += 1
         within = (features - means[target]).square().mean()
-        value = ramp * (self.compactness * within + self.separation * _closeness(means, seen))
+        closeness = _closeness(means, seen, target.unique())
+        value = ramp * (self.compactness * within + self.separation * closeness)
         return value * len(features) if self.reduction == "sum" else value
 
     def correction(self) -> Correction | None:
@@ -109,13 +111,12 @@ class NeuralCollapseLoss(nn.Module):
         return torch.where(here[:, None], kept * last + (1 - kept) * batch, last), here | self.seen
 
 
-def _closeness(means: Tensor, seen: Tensor) -> Tensor:
-    """Mean over the classes seen of the largest cosine to another, after taking away their common mean."""
+def _closeness(means: Tensor, seen: Tensor, here: Tensor) -> Tensor:
+    """Mean over the classes ``here`` of the largest cosine to another, after taking away the common mean."""
     shares = seen.to(means.dtype)
     number = shares.sum()
     directions = unit(means - (shares[:, None] * means).sum(0) / number)
     with full_precision(means):
-        cosines = directions @ directions.T
-    others = seen & ~torch.eye(len(seen), dtype=torch.bool, device=seen.device)
-    largest = cosines.masked_fill(~others, -2).amax(1)
-    return (shares * largest).sum() / number * (number > 1)
+        cosines = directions[here] @ directions.T
+    others = seen & (torch.arange(len(seen), device=seen.device) != here[:, None])
+    return cosines.masked_fill(~others, -2).amax(1).mean() * (number > 1)

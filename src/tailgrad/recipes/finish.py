@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 
 from tailgrad.checks import InputError
+from tailgrad.correction_ledger import Ledger, ledger
 from tailgrad.engine import Fitted, infer, load_weights
 from tailgrad.evaluate import Evaluation, apply_threshold, evaluate, evaluate_predictions, tune_threshold
 from tailgrad.files import write_json, write_with
 from tailgrad.interference import Extras, Interference, measure
-from tailgrad.posthoc import ClassThresholds
+from tailgrad.posthoc import Chain, ClassThresholds
 from tailgrad.recipes.advise_run import advise_on, as_fields
 from tailgrad.recipes.after_training import fit_chain, make_chain
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.prior import correction_of
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.types import ClassInfo
 
@@ -118,7 +120,7 @@ def finish(job: Job, fitted: Fitted, stages: list[dict[str, Any]]) -> dict[str, 
     result["focus"] = _focus(config, ready, logits)
     result["tuned"] = with_tuned_thresholds(logits, ready.classes)
     result["stages"] = stages
-    result["prior"] = job.prior.to_dict()
+    result["prior"] = _prior_left(job, chain).to_dict()
     result["advice"] = as_fields(advise_on(measured["heldout"], figures["test"], measured["train"]))
     write_json(folder.result_file, result)
     return folder.result()
@@ -143,6 +145,17 @@ def _result(
         "classes": {"names": list(prepared.classes.names), "counts": list(prepared.classes.counts)},
         **{part: evaluation.to_dict() for part, evaluation in figures.items()},
     }
+
+
+def _prior_left(job: Job, chain: Chain) -> Ledger:
+    """The ledger again, with what fitting made of posthoc methods; they are no reason to stop any more."""
+    if not len(chain.steps):
+        return job.prior
+    names = [f"posthoc {one.name}" for one in job.config.posthoc]
+    fitted = dict(zip(names, map(correction_of, chain.steps), strict=True))
+    entries = [(name, fitted.get(name, entry)) for name, entry in job.prior.entries.items()]
+    counts, classes = job.prior.class_counts, job.prior.class_names
+    return ledger(entries, counts, class_names=classes, allow_double_correction=True)
 
 
 def with_tuned_thresholds(

@@ -1,12 +1,13 @@
 """What a method's sampler, loss, combination and posthoc make of the class prior: its ledger."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
 
 from tailgrad.correction_ledger import Ledger, ledger
-from tailgrad.recipes.config import Config
+from tailgrad.recipes.config import Config, StageConfig
 from tailgrad.recipes.even_classes import even_correction
 from tailgrad.recipes.orders import make_order, order_correction
 from tailgrad.types import ClassInfo, Correction
@@ -46,20 +47,51 @@ def method_ledger(
 def _entries(
     config: Config, classes: ClassInfo, target: Sequence[int], loss: nn.Module, posthoc: Iterable[nn.Module]
 ) -> list[Named]:
-    training = [stage for stage in config.stages if stage.kind == "train"]
-    last = training[-1] if training else None
-    sampler = last.sampler if last else config.sampler
-    batch = config.train.batch_size
-    epochs = last.epochs if last else config.train.epochs
-    order = make_order(sampler, target, epochs=epochs, batch_size=batch, seed=config.seed)
-    found: list[Named] = [(f"sampler {sampler.name}", order_correction(order))]
-    name = last.loss.name if last and last.loss else config.loss.name
-    found.append((f"loss {name}", correction_of(loss)))
-    if last is None:
-        even = even_correction(config.combine, classes.counts, batch)
-        found.append((f"combine {config.combine.name}", even))
+    found = _of_training(config, classes, target, loss)
+    for stage in config.stages:
+        found = _after_stage(found, stage, config, classes, target, loss)
     named = zip(config.posthoc, posthoc, strict=True)
     return found + [(f"posthoc {one.name}", correction_of(made)) for one, made in named]
+
+
+def _of_training(config: Config, classes: ClassInfo, target: Sequence[int], loss: nn.Module) -> list[Named]:
+    batch = config.train.batch_size
+    order = make_order(config.sampler, target, epochs=config.train.epochs, batch_size=batch, seed=config.seed)
+    return [
+        (f"sampler {config.sampler.name}", order_correction(order)),
+        (f"loss {config.loss.name}", correction_of(loss)),
+        (f"combine {config.combine.name}", even_correction(config.combine, classes.counts, batch)),
+    ]
+
+
+def _after_stage(
+    before: list[Named],
+    stage: StageConfig,
+    config: Config,
+    classes: ClassInfo,
+    target: Sequence[int],
+    loss: nn.Module,
+) -> list[Named]:
+    """A stage that trains the head makes the prior anew; the others change what there is."""
+    named = f"stage {stage.name}"
+    listed = (named, Correction("listed", (0.0,) * classes.num_classes))
+    trained = (f"loss {stage.loss.name if stage.loss else config.loss.name}", correction_of(loss))
+    if stage.kind == "tau_norm":
+        return [*before, listed]
+    if stage.kind == "ncm":
+        return [(named, _uniform(classes))]
+    if stage.kind == "merge":
+        return [trained, listed]
+    if stage.features == "smote":
+        return [(named, _uniform(classes)), trained]
+    batch, seed = config.train.batch_size, config.seed
+    order = make_order(stage.sampler, target, epochs=stage.epochs, batch_size=batch, seed=seed)
+    return [(f"sampler {stage.sampler.name}", order_correction(order)), trained]
+
+
+def _uniform(classes: ClassInfo) -> Correction:
+    """Every class as often, as a sampler that draws them so."""
+    return Correction("sampling", tuple(-math.log(n) if n else 0.0 for n in classes.counts))
 
 
 def correction_of(component: Any) -> Correction | None:

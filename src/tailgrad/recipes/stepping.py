@@ -14,7 +14,7 @@ from tailgrad.engine.loop import Step
 from tailgrad.models import Classifier, Projector
 from tailgrad.optim import AsymmetricSAM
 from tailgrad.recipes.combine import combine_in, step_of, wants_each_loss
-from tailgrad.recipes.components import NONE, build
+from tailgrad.recipes.components import NONE, build, components
 from tailgrad.recipes.config import AuxiliaryConfig, Config, SharpnessConfig
 
 
@@ -97,6 +97,8 @@ def check_together(config: Config) -> None:
         _check_partner("architecture.name=bbn", config)
     if mixed == "cmo":
         _check_partner("mixing.name=cmo", config)
+    elif config.partner.name != NONE and config.architecture.name != "bbn":
+        _refuse("partner.name is for bbn and cmo", (config.partner.name,), "leave it out")
     _check_needs(config)
 
 
@@ -106,8 +108,14 @@ def _check_partner(what: str, config: Config) -> None:
 
 
 def _check_needs(config: Config) -> None:
-    """Losses that work on one kind of head or architecture only."""
+    """Losses that work on one kind of head, architecture or target only."""
     loss = config.loss.name
+    made = components("losses").get(loss)
+    if getattr(made, "multi_label", False):
+        _refuse("loss.name must take one class an image", (loss,), "choose a single-label loss")
+    if getattr(made, "takes", "") == "features" and loss != "dot_regression":
+        remedy = f"set auxiliary.name={loss} beside loss.name=cross_entropy"
+        _refuse("loss.name must train the classifier", (loss,), remedy)
     head = {"ldam": "cosine", "dot_regression": "etf"}.get(loss, config.head.name)
     if head != config.head.name:
         _refuse(f"loss.name={loss} needs a head of its own", (config.head.name,), f"set head.name={head}")
