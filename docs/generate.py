@@ -220,7 +220,7 @@ def _configuration() -> Iterator[str]:
         yield _keys(section, f"{key}.", defaults[key])
     yield "## Each of stages"
     yield f"{_first_line(StageConfig)}."
-    yield _keys(StageConfig, "", StageConfig(name="").model_dump(mode="json"))
+    yield _keys(StageConfig, "", StageConfig(name="x").model_dump(mode="json") | {"name": ""})
 
 
 def _keys(section: type[Section], prefix: str, defaults: dict[str, Any]) -> str:

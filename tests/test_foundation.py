@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -56,6 +57,19 @@ def test_in_range_may_leave_its_ends_out() -> None:
 def test_counts_must_be_positive(bad: list[Any]) -> None:
     with pytest.raises(InputError, match=r"counts must|counts\[1\]"):
         positive_counts(bad, "counts")
+
+
+@pytest.mark.parametrize("bad", [[0.5, 10], [3, 2.5]])
+def test_counts_must_be_whole(bad: list[Any]) -> None:
+    with pytest.raises(InputError, match=r"n must be whole numbers, got n\[\d\]=[02]\.5; count"):
+        positive_counts(bad, "n")
+
+
+@pytest.mark.parametrize("given", [[3.0, 2], np.array([3, 2], np.int16), torch.tensor([3.0, 2.0])])
+def test_whole_counts_of_every_kind_are_integers(given: Any) -> None:
+    found = positive_counts(given)
+    assert found == (3, 2)
+    assert all(type(n) is int for n in found)
 
 
 def test_class_info_keeps_names_and_counts_together() -> None:

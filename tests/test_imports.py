@@ -6,7 +6,7 @@ from pathlib import Path
 import tailgrad
 
 ROOT = Path(tailgrad.__file__).parent
-BOTTOM = {"types", "checks", "distributed", "files", "correction_ledger"}
+BOTTOM = {"types", "checks", "distributed", "files", "frozen", "correction_ledger"}
 LEAVES = {"data", "samplers", "augment", "heads", "losses", "interference", "posthoc", "evaluate"}
 COMPONENTS = LEAVES | {"models"}
 ALLOWED = {
@@ -14,6 +14,7 @@ ALLOWED = {
     "types": {"checks"},
     "checks": set(),
     "distributed": set(),
+    "frozen": set(),
     "files": {"checks"},
     "correction_ledger": {"types", "checks"},
     **dict.fromkeys(LEAVES, BOTTOM),

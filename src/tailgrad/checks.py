@@ -75,10 +75,10 @@ def in_range(
 
 
 def positive_counts(class_counts: Sequence[int], argument: str = "class_counts") -> tuple[int, ...]:
-    """Return the counts as integers if every one is positive.
+    """Return the counts as integers if every one is positive and whole (2.0 is, 2.5 is not).
 
     Raises:
-        InputError: a count is zero, negative or not finite, or there are none.
+        InputError: a count is zero, negative, not finite or not whole, or there are none.
 
     Example:
         >>> positive_counts([100, 0], "counts")
@@ -92,5 +92,9 @@ def positive_counts(class_counts: Sequence[int], argument: str = "class_counts")
         if not (math.isfinite(float(n)) and n > 0):
             raise InputError(
                 f"{argument} must be positive, got {argument}[{k}]={n}; drop the class or merge it"
+            )
+        if n != int(n):
+            raise InputError(
+                f"{argument} must be whole numbers, got {argument}[{k}]={n}; count the examples of the class"
             )
     return tuple(int(n) for n in class_counts)

@@ -52,6 +52,31 @@ def test_cosines_to_the_means_of_features_of_length_one() -> None:
         assert head(queries[:, :, None, None].expand(-1, -1, 2, 2)).shape == (20, 3)
 
 
+@given(st.integers(0, 10**6))
+def test_by_distance_agrees_with_scikit_learn_on_directions(seed: int) -> None:
+    features, target, queries = _data(seed, 30, 4)
+    for kind in ("raw", "l2", "centred"):
+        train, test = _seen(kind, features, queries)
+        reference = NearestCentroid().fit(train.numpy(), target.numpy())
+        found = nearest_class_mean(features, target, 4, kind, near="distance")(queries)
+        assert found.argmax(1).tolist() == reference.predict(test.numpy()).tolist()
+
+
+def test_distance_and_cosine_may_choose_differently() -> None:
+    angles = torch.tensor(
+        [-80.0, 80.0, 70.0, 70.0]
+    ).deg2rad()  # the first class scatters, the second does not
+    features = torch.stack([angles.cos(), angles.sin()], 1)
+    query = torch.tensor([[0.866025, 0.5]])  # at 30 degrees, 30 from the first mean and 40 from the second
+    chosen = [
+        nearest_class_mean(features, torch.tensor([0, 0, 1, 1]), 2, "l2", near=near)(query).argmax().item()
+        for near in ("cosine", "distance")
+    ]
+    assert chosen == [0, 1]
+    with pytest.raises(InputError, match="near must be a known name, got 'far'"):
+        nearest_class_mean(features, torch.tensor([0, 0, 1, 1]), 2, "l2", near="far")
+
+
 @pytest.mark.parametrize(
     ("shape", "target", "kind", "message"),
     [

@@ -41,6 +41,13 @@ def test_counts_reductions_and_logits() -> None:
         required_counts(None, "XLoss")
     with pytest.raises(InputError, match="got 'median'"):
         set_reduction("median")
+    for name, options, over in [
+        ("SupConLoss", {}, "anchors"),
+        ("NTXentLoss", {}, "views"),
+        ("DiceLoss", {}, "classes"),
+    ]:
+        with pytest.raises(InputError, match=f"'mean' or 'sum' over {over}, got 'none'"):
+            getattr(losses, name)([1, 1], reduction="none", **options)
     assert prepared(torch.zeros(1, 2).double(), torch.tensor([1]), 2).dtype == torch.float64
     with pytest.raises(InputError, match="got 2"):
         prepared(torch.zeros(1, 2), torch.tensor([1]), 3)

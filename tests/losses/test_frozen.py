@@ -1,3 +1,6 @@
+import copy
+import threading
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -68,3 +71,32 @@ def test_other_losses_go_on_and_errors_release() -> None:
 def test_plain_functions_are_left_alone() -> None:
     with frozen(torch.nn.functional.cross_entropy):
         assert may_update(_Counting())
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own making
+def test_a_compiled_loss_obeys() -> None:
+    torch.compiler.reset()
+    loss = _Wrapping()
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    logits, seen = torch.ones(2, requires_grad=True), []
+    for context in (None, frozen(loss), None, frozen(), None, frozen(compiled), frozen(loss.base), None):
+        if context is None:
+            compiled(logits)
+        else:
+            with context:
+                compiled(logits)
+        seen.append(loss.base.seen.item())
+    assert seen == [2, 2, 4, 4, 6, 6, 6, 8]
+
+
+def test_copies_made_inside_and_other_threads_are_free() -> None:
+    loss, found = _Counting(), []
+    with frozen(loss), frozen():
+        twin = copy.deepcopy(loss)
+        thread = threading.Thread(target=lambda: found.append((may_update(loss), may_update(twin))))
+        thread.start()
+        thread.join()
+        assert not may_update(twin)
+    assert found == [(False, True)]
+    assert may_update(loss)
+    assert set(loss.state_dict()) == {"seen"}

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from tailgrad.checks import InputError
 from tailgrad.losses import GALALoss, frozen
 from tailgrad.losses.gala import MARGINS
+from tailgrad.losses.gala_accumulators import ACCUMULATIONS
 
 COUNTS = [100, 10, 1]
 AUTHORS = {"lambda1": 1.2, "lambda2": 0.9, "scale_free": False, "start": 0.0}
@@ -178,11 +179,15 @@ def test_a_second_pass_counts_nothing_and_state_is_saved() -> None:
         assert torch.equal(loss(*_batch(9)), other(*_batch(9)))
 
 
-def test_a_loss_that_is_not_a_number_leaves_the_accumulators_whole() -> None:
-    loss = GALALoss(COUNTS)
-    logits = torch.tensor([[math.nan, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    assert loss(logits, torch.tensor([0, 1])).isnan()
-    assert torch.isfinite(loss.theta).all()
+@pytest.mark.parametrize("accumulation", ACCUMULATIONS)
+@pytest.mark.parametrize("bad", [[math.nan, 0.0, 0.0], [-math.inf, 0.0, 0.0]])
+def test_a_loss_that_is_not_finite_adds_nothing(accumulation: str, bad: list[float]) -> None:
+    loss = _trained(accumulation=accumulation)
+    before = copy.deepcopy(loss.state_dict())
+    logits, target = torch.tensor([bad, [0.0] * 3]), torch.tensor([0, 1])
+    for given_target in (target, F.one_hot(target, 3).float()):
+        assert not loss(logits, given_target).isfinite()
+    assert all(torch.equal(value, before[name]) for name, value in loss.state_dict().items())
 
 
 @pytest.mark.parametrize("margin", MARGINS)
@@ -203,6 +208,18 @@ def test_soft_targets_share_loss_and_accumulators_between_labels(
     matrix = losses[0].negatives_by_source(logits, soft)
     torch.testing.assert_close(matrix.diagonal(), gains[0])
     torch.testing.assert_close(matrix.sum(0) - matrix.diagonal(), matrix.diagonal())
+
+
+def test_before_the_first_step_the_ledger_hears_of_the_shift_that_is_coming() -> None:
+    found = GALALoss(COUNTS, start=0.0, lambda1=1.2).correction()
+    assert found.log_shift == pytest.approx([1.2 * math.log(n / 111) for n in COUNTS])
+    loss, target = (
+        GALALoss(COUNTS, start=0.0, lambda1=1.2, floor=1e-9),
+        torch.arange(3).repeat_interleave(torch.tensor(COUNTS)),
+    )
+    loss(torch.zeros(111, 3), target)  # a network that tells nothing apart
+    later = torch.tensor(loss.correction().log_shift)
+    torch.testing.assert_close(later - later[0], torch.tensor(found.log_shift) - found.log_shift[0])
 
 
 def test_the_ledger_entry_is_the_shift_in_use() -> None:

@@ -66,6 +66,20 @@ def test_each_example_carries_its_part() -> None:
     torch.testing.assert_close(GroupDROLoss(COUNTS)(logits, halves), losses["mean"])
 
 
+def test_outside_training_an_example_does_not_depend_on_the_others() -> None:
+    loss = GroupDROLoss(COUNTS, eta_q=0.5, reduction="none").double()
+    logits, target = _batch(3, torch.tensor([0] * 6 + [1] * 3 + [2]))
+    loss(logits, target)
+    trained = loss(logits, target)
+    loss.eval()
+    found = loss(logits, target)
+    alone = torch.cat([loss(logits[i : i + 1], target[i : i + 1]) for i in range(10)])
+    torch.testing.assert_close(found, alone)
+    expected = sum(q * x for q, x in zip(loss.q.tolist(), _class_losses(logits, target), strict=True))
+    assert found.mean().item() == pytest.approx(expected), "this batch has the shares of the training data"
+    torch.testing.assert_close(found, trained)
+
+
 def test_state_moves_in_training_steps_only_and_survives_bad_losses() -> None:
     loss = GroupDROLoss(COUNTS, eta_q=0.5)
     batch = _batch(2, torch.tensor([0, 1, 2]))

@@ -328,6 +328,45 @@ def test_a_loss_that_is_no_number_is_given_back_and_poisons_no_state(name: str) 
     assert all(buffer.isfinite().all() for buffer in loss.buffers())
 
 
+@pytest.mark.parametrize(
+    "name", [n for n in LOSSES if LOSSES[n].takes == "logits" and not has(n, "set_level")]
+)
+@pytest.mark.parametrize("soft", [False, True])
+def test_function_transforms_give_gradients_and_leave_the_state(name: str, soft: bool) -> None:
+    if soft and not has(name, "soft_targets"):
+        return
+    loss, x, target = build(name), drawn(name), targets(name, TARGET)
+    target = F.one_hot(target, 3).float() if soft else target
+    before = copy.deepcopy(loss)
+    slope = torch.func.grad(lambda z, y: loss(z[None], y[None]))
+    found = torch.func.vmap(slope, randomness="different")(x, target)
+    assert found.isfinite().all()
+    assert found.shape == x.shape
+    assert same_state(loss, before)
+
+
+GROWING = {
+    "gala": {"accumulation": "double"},
+    "group_dro": {"eta_q": 1e-3},
+    "neural_collapse": {"warmup": 1000},
+    "seesaw": {},
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_cast_does_not_round_what_adds_up(name: str, dtype: torch.dtype) -> None:
+    loss, cast = (build(name, **GROWING[name]) for _ in range(2))
+    for seed in range(300):
+        if seed == 10:
+            cast = cast.to(dtype)
+        for each_one in (loss, cast):
+            step(each_one, drawn(name, seed=seed), targets(name, TARGET))
+    assert same_state(loss, cast)
+    assert cast.double().state_dict().keys() == loss.state_dict().keys()
+    assert all(value.dtype in (torch.float64, torch.bool) for value in cast.buffers())
+
+
 @each
 def test_state_never_holds_a_graph(name: str) -> None:
     loss = build(name)

@@ -83,6 +83,20 @@ def test_warm_up_rises_with_the_updates_only() -> None:
     assert loss.updates == 6
 
 
+@pytest.mark.parametrize("earlier", [0, 1, 3])
+def test_a_second_pass_of_a_step_is_the_function_of_its_first(earlier: int) -> None:
+    loss, plain = _loss(warmup=5, momentum=0.6), _loss(warmup=5, momentum=0.6)
+    for seed in range(earlier):
+        for each in (loss, plain):
+            each(_batch(seed)[0].requires_grad_(), _batch(seed)[1])
+    features, target = _batch(7)
+    loss(features.clone().requires_grad_(), target)
+    moved = features + 0.1
+    with frozen(loss):
+        second = loss(moved.requires_grad_(), target)
+    torch.testing.assert_close(second, plain(moved, target))
+
+
 def test_absent_classes_keep_their_means_and_unseen_ones_take_no_part() -> None:
     loss = _loss(4)
     features, target = _batch(4)

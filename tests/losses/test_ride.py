@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
 
 from tailgrad.checks import InputError
-from tailgrad.losses import CrossEntropyLoss, LDAMLoss, RIDELoss
+from tailgrad.losses import CrossEntropyLoss, DotRegressionLoss, LDAMLoss, RIDELoss
 
 COUNTS = [100, 10, 1]
 
@@ -75,12 +75,16 @@ def test_options_epochs_and_corrections_reach_the_base() -> None:
     base = LDAMLoss(COUNTS, weights="effective", defer=160)
     experts = _experts(3)
     for epoch in (160, 161):
-        for module in (*loss.modules(), base):
-            if hasattr(module, "set_epoch"):
-                module.set_epoch(epoch)
+        for module in (loss, base):
+            module.set_epoch(epoch)
         torch.testing.assert_close(loss(experts, TARGET), sum(base(logits, TARGET) for logits in experts))
     assert loss.correction() == base.correction()
     assert RIDELoss(COUNTS).correction() is None
+
+
+def test_losses_name_the_head_that_they_need() -> None:
+    assert [RIDELoss(COUNTS, base=base).head_needed for base in ("cross_entropy", "ldam")] == [None, "cosine"]
+    assert (LDAMLoss.head_needed, DotRegressionLoss.head_needed) == ("cosine", "etf")
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,9 @@ def test_worked_numbers() -> None:
     expected = [0.002476, 2.126928, 0.0]
     assert [v or 0.0 for v in _by_hand(FEATURES, [0, 0, 1], 0.1)] == pytest.approx(expected, abs=1e-6)
     target = torch.tensor([0, 0, 1])
-    assert float(SupConLoss(reduction="sum")(3 * FEATURES, target)) == pytest.approx(2.129404, abs=1e-6)
-    assert float(SupConLoss()(FEATURES, target)) == pytest.approx(2.129404 / 2, abs=1e-6)
+    found = [SupConLoss(temperature=0.1, reduction=r)(3 * FEATURES, target).item() for r in ("sum", "mean")]
+    assert found == pytest.approx([2.129404, 2.129404 / 2], abs=1e-6)
+    assert SupConLoss().temperature == 0.07
 
 
 @given(st.integers(1, 3), st.integers(1, 6), st.floats(0.07, 2), st.integers(0, 10**6))

@@ -87,6 +87,8 @@ def test_the_scale_of_the_weights_follows_the_published_code() -> None:
     [
         ({"weights": "inverse", "defer": -1}, r"defer must be in \[0, inf\], got -1"),
         ({"weights": "none", "defer": 160}, "defer must go with weights, got defer=160"),
+        ({"weights": [1.0, 1e40, 1.0]}, r"within float32, .* got weights\[1\]=1e\+40; scale them"),
+        ({"weights": [1.0, 1.0, 1e-50]}, r"within float32, .* got weights\[2\]=1e-50"),
         ({"weights": "inverse", "normalizer": "batches"}, "did you mean 'batch'"),
     ],
 )

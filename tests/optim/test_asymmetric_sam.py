@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from tailgrad.checks import InputError
+from tailgrad.losses import DotRegressionLoss, RIDELoss
+from tailgrad.models import create_model
 from tailgrad.optim import CCSAM, SAM, AsymmetricSAM, FocalSAM, ImbSAM
 from tailgrad.optim.asymmetric_sam import VARIANTS, passes
 
@@ -295,6 +297,36 @@ def test_cc_sam_moves_nothing_but_the_classifier_and_leaves_no_hook() -> None:
     assert not net.head._forward_pre_hooks
 
 
+def test_cc_sam_of_experts_is_the_gradient_with_each_class_moved() -> None:
+    images, target = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)), Y[1:7] // 2
+    torch.manual_seed(0)
+    model = create_model(
+        "resnet32", 2, architecture="multi_expert", architecture_options={"experts": 2}
+    ).double()
+    heads, images = model.head, images.double()
+    theta, values = dict(heads.named_parameters()), {n: p.detach() for n, p in heads.named_parameters()}
+    criterion = RIDELoss([4, 2], reduction="none").double()
+    base = SGD(model.parameters(), lr=0.0)
+    optimizer = AsymmetricSAM(model, base, [4, 2], rho=3.0, variant="cc_sam", options={"share": 1.0})
+    optimizer.step(lambda: (criterion(model.outputs(images).experts, target), target))
+    features = model.backbone.pool(model.features(images)).detach()
+
+    def of_class(label: int, moved: dict[str, Tensor]) -> dict[str, Tensor]:
+        experts = functional_call(heads, moved, (features,), {"apart": True}).transpose(0, 1)
+        value = criterion(experts, target)[target == label].mean()
+        return dict(zip(theta, torch.autograd.grad(value, list(theta.values())), strict=True))
+
+    expected = []
+    for label, share in ((0, 5 / 6), (1, 1 / 6)):
+        g, size = of_class(label, theta), sum(p.numel() for p in theta.values())
+        lengths = {"gradient": float(_norm(g)), "theta": float(_norm(values))}
+        radius = optimizer.rule.radius(label, size=size, rho=3.0, **lengths)
+        moved = _plus(theta, _times(g, radius / lengths["gradient"]))
+        expected.append(_times(of_class(label, moved), share))
+    for name, value in _plus(*expected).items():
+        torch.testing.assert_close(theta[name].grad, value)
+
+
 # Bad input
 
 
@@ -349,6 +381,23 @@ def test_a_classifier_that_does_not_fit() -> None:
         with pytest.raises(InputError, match=words):
             optimizer.step(lambda: (F.cross_entropy(net(torch.cat([X, X]))[:12], Y, reduction="none"), Y))
         assert not net.backbone[0]._forward_hooks
+
+
+def test_a_classifier_that_is_passed_by_is_refused() -> None:
+    model = create_model("resnet32", 3, head="etf")
+    criterion = DotRegressionLoss(vectors=model.head.vectors, reduction="none")
+    optimizer = AsymmetricSAM(model, SGD(model.parameters(), lr=0.1), COUNTS, variant="cc_sam")
+    images, before = torch.rand(4, 3, 32, 32), [p.clone() for p in model.parameters()]
+    with pytest.raises(InputError, match="must run as a module in every pass, got ETF.* another variant"):
+        optimizer.step(lambda: (criterion(model.outputs(images).features, Y[:4]), Y[:4]))
+    assert all(map(torch.equal, model.parameters(), before))
+
+
+def test_the_ledger_hears_of_doubled_losses() -> None:
+    found = ImbSAM([100, 30, 10], eta=20).correction()
+    assert found.kind == "weight"
+    assert found.log_shift == pytest.approx([0, 0, 0.693147], abs=1e-6)
+    assert [CCSAM(COUNTS, nn.Linear(2, 3)).correction(), FocalSAM(COUNTS).correction()] == [None, None]
 
 
 def test_rules_are_given_to_sam_as_objects_too() -> None:

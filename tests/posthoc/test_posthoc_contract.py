@@ -48,7 +48,7 @@ def data(n: int = 90, k: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def test_every_exported_method_is_here() -> None:
-    assert {type(make()) for make in METHODS.values()} == set(components("posthoc").values())
+    assert {type(make()) for make in METHODS.values()} - {Chain} == set(components("posthoc").values())
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -71,6 +71,12 @@ def test_both_readings_of_the_papers_lost_values_can_be_chosen() -> None:
         assert (config.train.patience, config.train.augment, config.model.name) == (30, (), "tripath")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_assignments_does_not_drop_options(order: int) -> None:
+    words = ["sampler.options.power=0.3", "sampler.name=power", "optim.lr=0.1"][::order]
+    assert parse_set(words) == {"sampler": {"name": "power", "options": {"power": 0.3}}, "optim": {"lr": 0.1}}
+
+
 def test_set_reads_yaml_values() -> None:
     above = parse_set(
         ["optim.lr=1e-3", "train.augment=[flip, crop]", "seed=7", "data.size=[80, 48]", "focus=a=b"]

@@ -23,7 +23,7 @@ BALANCED = {"name": "class_balanced"}
 def _prior(criterion: Any, /, **parts: Any) -> np.ndarray:
     config = validate({"source": "x", "train": {"batch_size": 4}, **parts})
     chain = make_chain(config, CLASSES.counts)
-    return method_ledger(config, CLASSES, TARGET, criterion, chain.steps).prior
+    return method_ledger(config, CLASSES, TARGET, dict.fromkeys(range(-1, 3), criterion), chain.steps).prior
 
 
 WEIGHTED = CrossEntropyLoss(CLASSES.counts, weights="inverse")

@@ -8,7 +8,7 @@ from sklearn import metrics
 from torch import nn
 
 from tailgrad.checks import InputError
-from tailgrad.losses import CrossEntropyLoss, FocalLoss
+from tailgrad.losses import AnyLoss, CrossEntropyLoss, FocalLoss, GALALoss
 from tailgrad.recipes.scores import score
 from tailgrad.types import ClassInfo
 
@@ -129,3 +129,20 @@ def test_shifting_logits_changes_nothing() -> None:
     before, after = (score(x, target, INFO, CrossEntropyLoss()) for x in (logits, shifted))
     assert after.pop("val_worst_class") == before.pop("val_worst_class")
     assert after == pytest.approx(before, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        CrossEntropyLoss([400, 90, 20, 4], weights="effective", defer=3),
+        GALALoss([400, 90, 20, 4]),
+        AnyLoss([400, 90, 20, 4], anneal_epochs=5),
+    ],
+    ids=["deferred", "accumulating", "annealed"],
+)
+def test_a_loss_that_changes_over_training_is_judged_by_cross_entropy(loss: nn.Module) -> None:
+    logits, target = drawn(3)
+    expected = float(nn.functional.cross_entropy(logits, target))
+    assert score(logits, target, INFO, loss)["val_loss"] == pytest.approx(expected)
+    fixed = FocalLoss([400, 90, 20, 4], weights="inverse")
+    assert score(logits, target, INFO, fixed)["val_loss"] == pytest.approx(float(fixed(logits, target)))

@@ -48,14 +48,14 @@ BALANCED = {"name": "class_balanced"}
     "stage",
     [
         {"head": "reset", "epochs": 2, "sampler": BALANCED},
-        {"trains": "scales", "epochs": 2, "sampler": BALANCED, "lr": 0.1},
+        {"trains": "scales", "epochs": 2, "sampler": BALANCED, "optim": {"name": "sgd", "lr": 0.1}},
         {
             "trains": "head_and_scales",
             "head_lr_factor": 0.5,
             "epochs": 2,
             "loss": {"name": "label_aware_smoothing"},
         },
-        {"max_norm": True, "epochs": 2, "weight_decay": 0.1},
+        {"max_norm": True, "epochs": 2, "optim": {"name": "sgd", "lr": 0.1, "weight_decay": 0.1}},
         {"features": "smote", "head": "reset", "epochs": 2},
         {"mixing": {"name": "mixup"}, "epochs": 2},
         {"kind": "tau_norm", "tau": 1.0},
@@ -83,7 +83,7 @@ def test_rows_after_tau_normalisation_have_one_length(photos: Path, tmp_path: Pa
 
 
 def test_scales_multiply_the_logits(photos: Path, tmp_path: Path) -> None:
-    stage = {"trains": "scales", "epochs": 1, "lr": 0.5}
+    stage = {"trains": "scales", "epochs": 1, "optim": {"name": "sgd", "lr": 0.5}}
     run = train(photos, "quick", method=_method(stage), overrides=SMALL, out=tmp_path / "run")
     before, after = _weights(run.folder, "weights"), _weights(run.folder, "final")
     scale = after["head.weight"][:, :1] / before["head.weight"][:, :1]
@@ -152,6 +152,15 @@ def test_a_stopped_stage_goes_on_to_the_same_result(
         ({"kind": "ncm"}, "csba", "got CSBA"),
         ({"trains": "scales"}, "branch_sum", "needs one linear layer as head"),
         ({"features": "smote", "trains": "all"}, "linear", "trains=all"),
+        ({"kind": "ncm"}, "cosine", "needs one linear layer as head, got Cosine"),
+        ({"trains": "scales"}, "cosine", "got Cosine"),
+        ({"max_norm": True}, "csba", "MaxNorm|weight"),
+        ({"mixing": {"name": "cmo"}}, "linear", "cannot draw a second batch"),
+        ({"mixing": {"name": "mixup", "options": {"alpha": -1.0}}}, "linear", "alpha"),
+        ({"loss": {"name": "ride"}}, "linear", "needs a loss of one class on logits, got RIDELoss"),
+        ({"loss": {"name": "sup_con"}}, "linear", "got SupConLoss"),
+        ({"loss": {"name": "distribution_balanced"}}, "linear", "got DistributionBalancedLoss"),
+        ({"loss": {"name": "focal", "options": {"gamma": -3.0}}}, "linear", "gamma"),
     ],
 )
 def test_stages_that_do_not_suit_the_network_are_refused_before_training(
@@ -168,10 +177,14 @@ def test_stages_that_do_not_suit_the_network_are_refused_before_training(
         ({"sampler": {"name": "balanced"}}, r"stages\[0\]"),
         ({"loss": {"name": "focl"}}, "did you mean 'focal'"),
         ({"epochs": 0}, "stages.0.epochs"),
-        ({"lr": -0.1}, "stages.0.lr"),
+        ({"optim": {"lr": -0.1}}, "stages.0.optim.lr"),
         ({"tau": -1.0, "kind": "tau_norm"}, "stages.0.tau"),
         ({"trains": "body"}, "stages.0.trains"),
         ({"heads": "reset"}, "did you mean 'head'"),
+        ({"kind": "ncm", "epochs": 3}, "epochs means nothing to a stage of this kind"),
+        ({"features": "smote", "sampler": BALANCED}, "sampler means nothing"),
+        ({"tau": 1.0}, "tau means nothing"),
+        ({"name": "../x"}, "stages.0.name"),
     ],
 )
 def test_bad_stages_are_one_clear_error(
@@ -179,3 +192,39 @@ def test_bad_stages_are_one_clear_error(
 ) -> None:
     with pytest.raises(InputError, match=words):
         train(photos, "quick", method=_method(stage), overrides=SMALL, out=tmp_path / "run")
+
+
+def test_a_stage_that_began_with_other_weights_begins_anew(photos: Path, tmp_path: Path) -> None:
+    """A run stopped by its time leaves its stages to the sitting that ends its first training."""
+    method = _method({"head": "reset", "epochs": 2, "sampler": BALANCED})
+    above = {**SMALL, "train": {**SMALL["train"], "epochs": 3}}
+    whole = train(photos, "quick", method=method, overrides=above, out=tmp_path / "whole")
+    short = {**above, "train": {**above["train"], "max_minutes": 1e-6}}
+    first = train(photos, "quick", method=method, overrides=short, out=tmp_path / "limited")
+    assert (first.result["status"], first.result["stages"]) == ("stopped", [])
+    again = train(photos, "quick", method=method, overrides=above, out=tmp_path / "limited", resume=True)
+    for name, value in _weights(whole.folder, "final").items():
+        assert torch.equal(value, _weights(again.folder, "final")[name]), name
+    stage = tmp_path / "limited" / "checkpoint" / "stage1-s0"
+    (stage / "begins-with").write_text("other weights")
+    (stage / "left-over").write_text("")
+    (tmp_path / "limited" / "result.json").unlink()
+    train(photos, "quick", method=method, overrides=above, out=tmp_path / "limited", resume=True)
+    assert not (stage / "left-over").exists()
+
+
+def test_a_loss_of_ones_own_stays_in_later_stages(photos: Path, tmp_path: Path) -> None:
+    class Mine(torch.nn.CrossEntropyLoss):
+        calls = 0
+
+        def __init__(self, _counts: list[int]) -> None:
+            super().__init__()
+
+        def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            Mine.calls += 1
+            return super().forward(logits, target)
+
+    stages = {"stages": [{"name": "again", "epochs": 1}], "head": {"name": "linear"}}
+    run = train(photos, "quick", method=Mine, overrides={**SMALL, **stages}, out=tmp_path / "run")
+    assert run.result["stages"][0]["stage"] == "again"
+    assert Mine.calls > 8

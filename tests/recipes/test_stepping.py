@@ -11,7 +11,7 @@ from tailgrad.checks import InputError
 from tailgrad.engine import load_weights
 from tailgrad.models import create_model
 from tailgrad.recipes import train
-from tailgrad.recipes.compose import compose, named, validate
+from tailgrad.recipes.compose import compose, named, overlay, validate
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import configure
 from tailgrad.recipes.stepping import (
@@ -69,6 +69,38 @@ def test_named_methods_go_together(method: str) -> None:
         ({"loss": {"name": "ride"}}, "set architecture.name=multi_expert"),
         ({"loss": {"name": "sup_con"}}, "got 'sup_con'; set auxiliary.name=sup_con"),
         ({"loss": {"name": "multi_label_asymmetric"}}, "choose a single-label loss"),
+        (
+            {"loss": {"name": "ride", "options": {"base": "ldam"}}, "architecture": {"name": "multi_expert"}},
+            "set head.name=cosine",
+        ),
+        ({"stages": [{"name": "s", "loss": {"name": "ldam"}}]}, r"stages\[0\].loss.name=ldam needs"),
+        (
+            {"loss": {"name": "ldam"}, "head": {"name": "cosine", "options": {"scale": 16.0}}},
+            "must be 16.0 as head.options.scale is, got '30.0'",
+        ),
+        (
+            {"loss": {"name": "ldam"}, "head": {"name": "cosine", "options": {"learn_scale": True}}},
+            "learn_scale must be false",
+        ),
+        (
+            {
+                "loss": {"name": "dot_regression"},
+                "head": {"name": "etf"},
+                "architecture": {"name": "multi_expert"},
+            },
+            "needs architecture.name=single",
+        ),
+        ({"loss": {"name": "soft_f1"}, "sharpness": {"name": "sam"}}, "'soft_f1' and 'sam'"),
+        (
+            {"mixing": {"name": "mixup"}, "interference": {"monitor_every": 5}},
+            "got 'mixup'; set interference",
+        ),
+        ({"auxiliary": {"name": "nt_xent"}, "interference": {"monitor_every": 5}}, "got 'nt_xent'"),
+        (
+            {"auxiliary": {"name": "nt_xent"}, "combine": {"name": "share_balancer"}},
+            "share_balancer balances",
+        ),
+        ({"auxiliary": {"name": "bcl", "views": 1}}, "views must be at least 2 for bcl, got '1'"),
         ({"partner": {"name": "reversed"}}, "partner.name is for bbn and cmo, got 'reversed'; leave it out"),
         ({"loss": {"name": "ldam"}, "head": {"name": "linear"}}, "got 'linear'; set head.name=cosine"),
         ({"loss": {"name": "dot_regression"}, "head": {"name": "csba"}}, "got 'csba'; set head.name=etf"),
@@ -110,7 +142,6 @@ def test_unknown_names_and_values_out_of_range_are_one_clear_error(parts: dict[s
         ({"sampler": {"name": "stratified"}, "train": {"batch_size": 2}}, "batch_size"),
         ({"posthoc": [{"name": "logit_adjustment", "options": {"tau": -1.0}}]}, "tau"),
         ({"mixing": {"name": "mixup", "options": {"alpha": -1.0}}}, "alpha"),
-        ({"loss": {"name": "soft_f1"}, "sharpness": {"name": "sam"}}, "reduction"),
     ],
 )
 def test_options_out_of_range_are_refused_before_training(
@@ -120,6 +151,19 @@ def test_options_out_of_range_are_refused_before_training(
     with pytest.raises(InputError, match=words):
         train(photos, "quick", method={"name": "mine", **parts}, overrides=above, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["baseline", "drw"])
+def test_sam_of_radius_zero_is_the_run_without_it(method: str, photos: Path, tmp_path: Path) -> None:
+    content = {**overlay("methods", method), "name": "mine"}
+    sam = {**content, "sharpness": {"name": "sam", "rho": 0.0}}
+    runs = [
+        train(photos, "quick", method=one, overrides=SMALL, out=tmp_path / str(i))
+        for i, one in enumerate((content, sam))
+    ]
+    one, other = (_final(run.folder) for run in runs)
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5)
 
 
 def _final(folder: Path) -> dict[str, torch.Tensor]:

@@ -66,7 +66,7 @@ def joint_objective(learner: Learner, examples: Examples) -> Tensor:
     outputs = cast("Callable[[Tensor], Output]", learner.model.outputs)
     output = outputs(examples.images)
     takes = getattr(learner.loss, "takes", "logits")
-    supervised: Tensor = learner.loss(getattr(output, takes), examples.target)
+    supervised = learner.loss_at(getattr(output, takes), examples.target)
     features, views = output.features, examples.views
     if auxiliary.on_views and views is not None:
         features = outputs(views.flatten(0, 1)).features.view(len(views), len(examples.labels), -1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tailgrad.engine.examples import Examples
 from tailgrad.engine.schedule import Schedule
+from tailgrad.losses.each import each_of_mean
 from tailgrad.types import Batch
 
 Transform = Callable[[Tensor], Tensor]
@@ -143,8 +144,12 @@ class Learner:
         takes = getattr(self.loss, "takes", "logits")
         outputs = cast("Callable[[Tensor], object]", getattr(self.model, "outputs", None))
         seen = self.model(images) if takes == "logits" else getattr(outputs(images), takes)
-        value: Tensor = self.loss(seen, self.fabric.to_device(target))
-        return value
+        return self.loss_at(seen, self.fabric.to_device(target))
+
+    def loss_at(self, seen: Tensor, target: Tensor) -> Tensor:
+        """The loss of what it takes; where it is one an example, their mean is the loss's own mean."""
+        value: Tensor = self.loss(seen, target)
+        return each_of_mean(self.loss, value, target) if value.ndim else value
 
     def _drawn(self, batch: Batch) -> Pair:
         inputs = self.fabric.to_device(batch.inputs)

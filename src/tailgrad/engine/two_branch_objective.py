@@ -8,6 +8,7 @@ from torch import Tensor
 from tailgrad.checks import InputError
 from tailgrad.engine.examples import Examples
 from tailgrad.engine.learner import Learner
+from tailgrad.losses import frozen
 from tailgrad.models import bbn_weight
 
 
@@ -31,5 +32,6 @@ def two_branch_objective(learner: Learner, examples: Examples) -> Tensor:
     mixed = cast("Callable[[Tensor, Tensor, float], Tensor]", learner.model.mixed)
     logits = mixed(examples.images, images, weight)
     conventional: Tensor = learner.loss(logits, examples.target)
-    value: Tensor = weight * conventional + (1 - weight) * learner.loss(logits, labels)
-    return value
+    with frozen(learner.loss):  # a loss with state counts a step once, by its conventional batch
+        rebalanced: Tensor = learner.loss(logits, labels)
+    return weight * conventional + (1 - weight) * rebalanced

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tailgrad.checks import InputError
+from tailgrad.frozen import frozen
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -49,6 +50,17 @@ def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(logits, target, reduction="none")
 
 
+def aside(criterion: Criterion, logits: Tensor, target: Tensor) -> Tensor:
+    """What the criterion gives, while no loss that it uses may change its state.
+
+    Example:
+        >>> aside(per_example(None), torch.zeros(1, 2), torch.tensor([1]))
+        tensor([0.6931])
+    """
+    with frozen():  # of all losses: a function does not tell which it uses
+        return criterion(logits, target)
+
+
 def losses(criterion: Criterion, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Losses [n] of examples, and their gradients with respect to the logits [n, K].
 
@@ -60,7 +72,7 @@ def losses(criterion: Criterion, logits: Tensor, target: Tensor) -> tuple[Tensor
         (tensor([0.6931]), tensor([[ 0.5000, -0.5000]]))
     """
     logits = logits.detach().requires_grad_()
-    loss = criterion(logits, target)
+    loss = aside(criterion, logits, target)
     if not isinstance(loss, Tensor) or loss.shape != (len(logits),):
         came = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(

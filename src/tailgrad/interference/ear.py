@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from tailgrad.checks import InputError
 from tailgrad.distributed import is_spread
+from tailgrad.frozen import frozen_since
 from tailgrad.interference.echo import Echo
 from tailgrad.interference.intercept import Intercept
 from tailgrad.interference.listener import Listener
@@ -43,6 +44,7 @@ class Ear:
         self._listener: Listener | None = None
         self._echo: Echo | None = None
         self._is_active = False
+        self._is_aside = frozen_since()
         self._handle: RemovableHandle | None = None
         # compiled code does not show its layers
         self._stance = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else None
@@ -85,7 +87,7 @@ class Ear:
             self._stance = None
 
     def _enter(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        if self.has_heard or not torch.is_grad_enabled():
+        if self.has_heard or not torch.is_grad_enabled() or self._is_aside():
             return False
         inputs: Tree = {"args": args, "kwargs": kwargs}
         scope = self._resolve(partial(_run, method), inputs, self._target)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from tailgrad.frozen import frozen, frozen_since
 from tailgrad.interference.buffers import buffers_kept
 from tailgrad.interference.listener import HALF, Listener
 from tailgrad.interference.measurement import Measurement
@@ -45,6 +46,8 @@ class Echo:
         self._listener: Listener | None = None
         self._is_open, self._is_asking = True, False
         self.has_gradients = False
+        self._is_aside = frozen_since()
+        self._versions = {name: p._version for name, p in scope.measured.items()}
         self._handles = [
             _hooked(parameter, partial(self._on_gradient, name))
             for name, parameter in scope.measured.items()
@@ -60,6 +63,8 @@ class Echo:
 
     def receive(self, name: str, first: int, stack: Tensor) -> None:
         """Contributions of one parameter, from the listener."""
+        if self._is_aside():
+            return
         self._arrived()
         if name in self._scope.split:
             self._tally.add(name, first, stack)
@@ -93,15 +98,19 @@ class Echo:
 
     def _on_gradient(self, name: str, gradient: Tensor) -> None:
         splitting = self._listener is not None and self._listener.is_splitting
-        if self._is_open and not self._is_asking and not splitting:
+        if self._is_open and not self._is_asking and not splitting and not self._is_later(name):
             self._arrived()
             if not self._segments.has_rest:
                 self._tally.whole(name, gradient)
             elif name in self._scope.split:
                 self._tally.add(name, self._last, gradient.detach().reshape(1, -1))
 
+    def _is_later(self, name: str) -> bool:
+        """Whether a further pass of an optimiser's step is at work: declared one, or at moved weights."""
+        return self._is_aside() or self._scope.parameters[name]._version != self._versions[name]
+
     def _on_logits(self, gradient: Tensor) -> None:
-        if not self._is_open or self._is_asking:
+        if not self._is_open or self._is_asking or self._is_aside():
             return
         self._arrived()
         self._tally.is_half |= gradient.dtype in HALF
@@ -114,7 +123,7 @@ class Echo:
         if self._listener is not None:
             self._listener.is_paused = True
         try:
-            with buffers_kept(self._model):  # a checkpointed layer runs again, BatchNorm and all
+            with frozen(), buffers_kept(self._model):  # a checkpointed layer runs again, BatchNorm and all
                 for place, label in enumerate(self._segments.classes):
                     mine = (self._target == label).to(gradient.dtype)
                     self._ask(place, gradient * mine[:, None])

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tailgrad.checks import InputError
-from tailgrad.interference.criterion import Criterion
+from tailgrad.interference.criterion import Criterion, aside
 from tailgrad.interference.gram import Array
 from tailgrad.interference.trees import Tree, cut, example_numbers, form, join, length
 
@@ -77,7 +77,7 @@ class ClassHessian:
     def _gradients(self, chunk: Tree) -> tuple[Tensor, ...]:
         logits = self._run(chunk)[0]
         target = torch.full((len(logits),), self._label, device=logits.device)
-        loss = self._criterion(logits, target)
+        loss = aside(self._criterion, logits, target)
         _check_loss(loss, target)
         gradients = torch.autograd.grad(
             loss.sum(), self._parameters, create_graph=True, materialize_grads=True

@@ -49,6 +49,10 @@ class Monitor:
     comparison is made again, at every tenth measurement, the batch's largest class gets what the others leave
     of the gradient, which saves the time of splitting off its part.
 
+    Of an optimiser that differentiates several times in a step (``SAM``), the first pass at the weights is
+    measured: passes inside ``losses.frozen()``, or after the weights have moved, are not. The update is the
+    one applied in the end. Class weights of that pass (``SAM`` by class) are in ``norm`` and ``product``.
+
     Loss terms that do not come through the logits (weight decay inside the loss) make a parameter unknown;
     where every one is, records hold losses and logit gradients only.
     Under ``torch.compile`` a due step runs uncompiled, so that rounding and dropout differ there. With

@@ -16,7 +16,8 @@ _MATRIX = 32  # classes up to which the whole table of cosines is kept
 _PAIRS = 10
 _BLAMED = 5
 _NOTHING = (
-    "No parameter's gradient comes from the logits alone: only losses and logit gradients are recorded."
+    "The contributions of no parameter add up to its gradient, which has another source than this one pass "
+    "through the logits (a term of the loss, a further pass): only losses and logit gradients are recorded."
 )
 _MIXED = (
     "With BatchNorm in training mode, masked parameters hold gradients of class losses, the others "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tailgrad.checks import InputError
+from tailgrad.frozen import frozen
 from tailgrad.interference.buffers import buffers_kept
 from tailgrad.interference.evaluation import evaluating
 from tailgrad.interference.groups import Selection, find_groups
@@ -184,7 +185,7 @@ def _try(model: nn.Module, run: Run, inputs: Tree, target: Tensor, scope: Scope)
 def _aside(model: nn.Module) -> Iterator[None]:
     device = next(model.parameters()).device
     quiet = torch.autocast(device.type, enabled=False)
-    with buffers_kept(model), evaluating([model], device), quiet:
+    with frozen(), buffers_kept(model), evaluating([model], device), quiet:
         yield
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tailgrad.checks import InputError, nearest
+from tailgrad.frozen import frozen
 from tailgrad.interference.gram import Array
 from tailgrad.interference.groups import Groups
 
 _COMPILED = "_orig_mod."  # torch.compile puts this in front of every name
 # Hooks and a scheduler's wrapper around ``step`` would act on the originals.
 _LEFT_BEHIND = ("step", "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+
+
+Loss = Callable[[nn.Module], Tensor | tuple[Tensor, Tensor]]
+"""model -> the scalar to minimise, or (losses [N], target [N]) for an optimiser that asks for these"""
 
 
 class Gradients(Protocol):
@@ -127,23 +132,24 @@ class Update:
         return cls({name: _difference(name, old[name], new[name]) for name in old}, label)
 
     @classmethod
-    def of_step(
-        cls, model: nn.Module, optimizer: Optimizer, loss: Callable[[nn.Module], Tensor], label: str = ""
-    ) -> "Update":
+    def of_step(cls, model: nn.Module, optimizer: Optimizer, loss: Loss, label: str = "") -> "Update":
         """The update that the next optimiser step would apply, performed on a copy of both.
 
         The copy starts from the optimiser's own state (momentum, Adam's moments) and draws the random numbers
         the real step would draw; model, gradients, optimiser and random states stay as they were. Hooks
-        registered on the optimiser are not run.
+        registered on the optimiser are not run. A loss with a state of its own (``GALALoss``) is taken with
+        the state that it has and keeps it.
 
         Args:
             model: in the mode the step would be made in; the copy keeps it.
-            optimizer: of the model's parameters; its ``step(closure)`` follows PyTorch.
-            loss: a scalar from the copy of the model it is given.
+            optimizer: of the model's parameters; its ``step(closure)`` follows PyTorch, or takes a closure
+                that returns (losses [N], target [N]) as ``SAM`` and ``ClassGradientOptimizer`` do.
+            loss: a scalar from the copy of the model it is given; (losses [N], target [N]) for the latter.
             label: what made the change; by default the optimiser's name.
 
         Raises:
-            InputError: a loss that is not a finite scalar, or does not depend on the copy.
+            InputError: a loss that is not a finite scalar, does not depend on the copy, or is not what the
+                optimiser asks for.
 
         Example:
             >>> model = nn.Linear(1, 1, bias=False)
@@ -156,7 +162,7 @@ class Update:
         twin = copy.deepcopy(model, memo)
         twin_optimizer = _twin(optimizer, memo)  # one memo: its groups and states follow the parameters
         with _random_states_kept(model), torch.enable_grad():
-            twin_optimizer.step(_closure(twin, twin_optimizer, loss))
+            _step(twin_optimizer, _Closure(twin, twin_optimizer, loss))
         label = label or f"one step of {type(optimizer).__name__}"
         rates = {group.get("lr") for group in optimizer.param_groups}
         lr = next(iter(rates)) if len(rates) == 1 else None
@@ -285,31 +291,58 @@ def _twin(optimizer: Optimizer, memo: dict[int, object]) -> Optimizer:
     return twin
 
 
-def _closure(
-    model: nn.Module, optimizer: Optimizer, loss: Callable[[nn.Module], Tensor]
-) -> Callable[[], float]:
-    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+class _Closure:
+    """Writes the gradients of the loss; gives its value, or the losses and their target as they came."""
 
-    def closure() -> float:
-        value = _checked(loss(model))
+    def __init__(self, model: nn.Module, optimizer: Optimizer, loss: Loss) -> None:
+        self._model, self._loss = model, loss
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        self.gave_scalar = False
+
+    def __call__(self) -> Any:
+        self.gave_scalar = False
+        with frozen():  # the step is only tried: the loss is not of the copy and has to keep its state
+            given = self._loss(self._model)
+        is_pair = isinstance(given, tuple)
+        value = _checked(_mean(*given) if isinstance(given, tuple) else given)
         # not backward(): a loss of the wrong model must not touch that model's gradients
-        found = torch.autograd.grad(value, parameters, allow_unused=True)
+        found = torch.autograd.grad(value, self._parameters, retain_graph=is_pair, allow_unused=True)
         if all(gradient is None for gradient in found):
             raise InputError(
                 "loss must be computed from the model it is given, got one that no parameter of the "
                 "optimiser reaches; use the argument of the function, not the original model"
             )
-        for parameter, gradient in zip(parameters, found, strict=True):
+        for parameter, gradient in zip(self._parameters, found, strict=True):
             parameter.grad = gradient
-        return float(value.detach())
+        self.gave_scalar = not is_pair
+        return given if is_pair else float(value.detach())
 
-    return closure
+
+def _step(optimizer: Optimizer, closure: _Closure) -> None:
+    try:
+        optimizer.step(closure)
+    except InputError as error:
+        if not closure.gave_scalar:
+            raise
+        raise InputError(
+            f"loss must return what {type(optimizer).__name__} asks of a closure, got a scalar ({error}); "
+            'return (losses [N], target [N]) with reduction="none"'
+        ) from error
+
+
+def _mean(losses: object, target: object = None, *rest: object) -> object:
+    if isinstance(losses, Tensor) and losses.ndim == 1 and isinstance(target, Tensor) and not rest:
+        return losses.mean()
+    return losses, target, *rest
 
 
 def _checked(value: object) -> Tensor:
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise InputError(f"loss must return a scalar tensor, got {got}; take the mean over the batch")
+        raise InputError(
+            f"loss must return a scalar tensor, got {got}; take the mean over the batch, or return "
+            "(losses [N], target [N]) where the optimiser asks for them"
+        )
     if not value.isfinite():
         raise InputError(f"loss must be finite, got {value.item()}; check the batch and the weights")
     if not value.requires_grad:

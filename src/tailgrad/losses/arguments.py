@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tailgrad.checks import InputError, one_of, positive_counts
-from tailgrad.losses.targets import check_target
+from tailgrad.losses.frozen import may_update
+from tailgrad.losses.targets import check_target, is_transformed
 
 
 def counted_classes(class_counts: Sequence[int] | None) -> int | None:
@@ -39,8 +40,12 @@ def required_counts(class_counts: Sequence[int] | None, loss: str) -> tuple[int,
     return positive_counts(class_counts)
 
 
-def set_reduction(reduction: str) -> str:
-    """The reduction of a loss of the whole batch: ``"mean"`` or ``"sum"`` over classes.
+def set_reduction(reduction: str, over: str = "classes") -> str:
+    """The reduction of a loss of the whole batch: ``"mean"`` or ``"sum"``.
+
+    Args:
+        reduction: as the user gave it.
+        over: what the loss averages over, for the message.
 
     Raises:
         InputError: it is another, above all ``"none"``.
@@ -53,7 +58,7 @@ def set_reduction(reduction: str) -> str:
     """
     if reduction == "none":
         raise InputError(
-            "reduction must be 'mean' or 'sum' over classes, got 'none'; a loss of the whole batch has no "
+            f"reduction must be 'mean' or 'sum' over {over}, got 'none'; a loss of the whole batch has no "
             "value for one example, choose another loss where each example needs one"
         )
     return one_of("reduction", reduction, ("mean", "sum"))
@@ -68,3 +73,19 @@ def prepared(logits: Tensor, target: Tensor, num_classes: int | None) -> Tensor:
     """
     check_target(logits, target, num_classes)
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def may_count(loss: nn.Module, numbers: Tensor) -> bool:
+    """Whether a loss may take these numbers into its state: ``may_update``, outside function transforms.
+
+    Inside ``vmap`` or ``grad`` of ``torch.func`` tensors stand for others, and no buffer may hold them.
+
+    Args:
+        loss: whose buffers would change.
+        numbers: what they would take in.
+
+    Example:
+        >>> may_count(nn.CrossEntropyLoss(), torch.zeros(1))
+        True
+    """
+    return may_update(loss) and not is_transformed(numbers)

@@ -62,7 +62,7 @@ class BCLLoss(nn.Module):
         self.temperature = in_range("temperature", temperature, 0, exclusive=True)
         in_range("dim", dim, 1)
         self.over_ranks = over_ranks
-        self.reduction = set_reduction(reduction)
+        self.reduction = set_reduction(reduction, over="anchors")
         self.centres = nn.Parameter(torch.randn(self.num_classes, dim) / math.sqrt(dim))
 
     def forward(self, features: Tensor, target: Tensor) -> Tensor:

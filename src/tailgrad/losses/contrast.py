@@ -32,8 +32,25 @@ def gathered(rows: Tensor, spread: bool = True) -> tuple[Tensor, int]:
     ends = sum_over_ranks(sizes).cumsum(0).tolist()
     start = ends[dist.get_rank()] - len(rows)
     whole = F.pad(rows, [0, 0] * (rows.ndim - 1) + [start, ends[-1] - start - len(rows)])
-    summed: Tensor = _SumOverRanks.apply(whole)  # type: ignore[no-untyped-call]  # PyTorch's own
-    return summed, start
+    return summed(whole), start
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum over ranks, through which the gradients of all ranks' losses flow back to each.
+
+    Averaged over ranks, as DDP does, that is the gradient of the mean of the ranks' losses.
+
+    Args:
+        values: of one shape on all ranks.
+
+    Example:
+        >>> summed(torch.ones(2))
+        tensor([1., 1.])
+    """
+    if not is_spread():
+        return values
+    found: Tensor = _SumOverRanks.apply(values)  # type: ignore[no-untyped-call]  # PyTorch's own
+    return found
 
 
 def similarities(anchors: Tensor, keys: Tensor, start: int, temperature: float) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,7 @@ class DotRegressionLoss(nn.Module):
     takes: ClassVar[str] = "features"
     soft_targets: ClassVar[bool] = True
     set_level: ClassVar[bool] = False
+    head_needed: ClassVar[str] = "etf"
     vectors: Tensor
 
     def __init__(

@@ -1,5 +1,6 @@
 """GALA: margins from accumulated logit gradients."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -9,8 +10,7 @@ from torch.nn import functional as F
 
 from tailgrad.checks import in_range, one_of
 from tailgrad.distributed import sum_over_ranks
-from tailgrad.losses.arguments import prepared, required_counts
-from tailgrad.losses.frozen import may_update
+from tailgrad.losses.arguments import may_count, prepared, required_counts
 from tailgrad.losses.gala_accumulators import GALAAccumulators
 from tailgrad.losses.soft_counts import rows
 from tailgrad.losses.targets import mix, of_labels
@@ -50,8 +50,9 @@ class GALALoss(nn.Module):
         InputError: an argument, shape, type or target value does not fit.
 
     theta is a buffer, updated in the forward pass after the loss is computed, in training only, in closed
-    form and summed over processes. Steps whose loss is not a number add nothing. The margins stay on in
-    evaluation mode, where theta stands still; the model's own logits never carry them. With probabilities
+    form and summed over processes. Steps whose loss is not finite add nothing, nor do passes inside function
+    transforms. The margins stay on in evaluation mode, where theta stands still; the model's own logits never
+    carry them. With probabilities
     as targets an example belongs to class k with share t_k, in the loss and in theta; the authors'
     absolute gradients would part theta from phi there.
 
@@ -89,6 +90,7 @@ class GALALoss(nn.Module):
         super().__init__()
         counts = required_counts(class_counts, "GALALoss")
         self.num_classes = len(counts)
+        self._shares = [n / sum(counts) for n in counts]
         self.margin = one_of("margin", margin, MARGINS)
         self.lambda1 = in_range("lambda1", lambda1, 0)
         self.lambda2 = in_range("lambda2", lambda2, 0)
@@ -108,7 +110,7 @@ class GALALoss(nn.Module):
         log_theta = self._log_theta(logits.dtype)
         own = of_labels((logits + self.lambda1 * log_theta).log_softmax(1), target)
         values = -own if self.margin == "implemented" else self._printed(own, log_theta, target)
-        if may_update(self):
+        if may_count(self, values):
             self._accumulate(values.detach(), target)
         return reduce(mix(values, target), reduction=self.reduction)
 
@@ -137,9 +139,14 @@ class GALALoss(nn.Module):
     def correction(self) -> Correction | None:
         """The shift in training as it is now, ``lambda1 log theta`` as the margins use it.
 
+        Before the first step with ``start=0`` it is the one that is coming, ``lambda1 log pi`` with the
+        training shares pi: a network that tells nothing apart has theta in proportion to them.
+
         What the printed margin adds where the lambdas differ depends on the label, as LDAM's does, and is
         not multiplied.
         """
+        if not self.theta.any():
+            return Correction("train_shift", tuple(self.lambda1 * math.log(pi) for pi in self._shares))
         shift = self.lambda1 * self._log_theta(torch.float64)
         return Correction("train_shift", tuple(shift.tolist()))
 
@@ -154,7 +161,7 @@ class GALALoss(nn.Module):
         return F.softplus(others - log_p + extra)
 
     def _accumulate(self, values: Tensor, target: Tensor) -> None:
-        errors = (-(-values).expm1()).nan_to_num(0)
+        errors = torch.where(values.isfinite(), -(-values).expm1(), torch.nan)
         if target.is_floating_point():
             sums = (target.to(errors.dtype) * errors).sum(0)
         else:

@@ -1,19 +1,20 @@
 """Group DRO with the classes as groups."""
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from tailgrad.checks import in_range
 from tailgrad.distributed import sum_over_ranks
-from tailgrad.losses.arguments import prepared, required_counts
-from tailgrad.losses.frozen import may_update
+from tailgrad.losses.arguments import may_count, prepared, required_counts
 from tailgrad.losses.soft_counts import rows
-from tailgrad.losses.targets import mix, of_labels
+from tailgrad.losses.targets import is_transformed, mix, of_labels
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.losses.wide_buffers import keep_wide
 from tailgrad.types import Correction
 
 
@@ -28,10 +29,14 @@ class GroupDROLoss(nn.Module):
         class_counts: training examples of each class, each at least 1.
         eta_q: step of q, at least 0.
         reduction: ``"mean"`` is the loss above. ``"none"`` ([N]) splits it into examples,
-            ``N q_y l_i / N_y``, whose mean it is; ``"sum"`` is N times it.
+            ``N q_y l_i / N_y`` with N_y of the N of class y in the batch; ``"sum"`` is N times it.
 
     Raises:
         InputError: an argument, shape, type or target value does not fit.
+
+    Outside training, and inside function transforms, the class counts stand for N_y and their sum for N: then
+    no example depends on the others, as class gradients need it, and the mean over the training data is the
+    loss above, that over a batch its estimate.
 
     With probabilities t as targets, an example belongs to class c with share t_c. Over several processes q
     sees the classes of all, each process's loss its own. Networks that can fit every training example need
@@ -70,9 +75,13 @@ class GroupDROLoss(nn.Module):
         values = -prepared(logits, target, self.num_classes).log_softmax(1)
         members = rows(target, self.num_classes, values.dtype)
         sizes = members.sum(0)
-        if may_update(self) and self.eta_q:
+        if may_count(self, values) and self.eta_q:
             self._move((members * values.detach().nan_to_num(0, 0)).sum(0), sizes)
-        shares = torch.where(sizes > 0, self.q.to(values.dtype) / sizes, 0.0) * len(values)
+        if self.training and not is_transformed(values):
+            found = sizes / len(values)
+        else:
+            found = values.new_tensor(self.counts) / sum(self.counts)
+        shares = torch.where(found > 0, self.q.to(values.dtype) / found, 0.0)
         picked = of_labels(shares[None], target) * of_labels(values, target)
         return reduce(mix(picked, target), reduction=self.reduction)
 
@@ -86,6 +95,10 @@ class GroupDROLoss(nn.Module):
         shares = [math.log(n) - total for n in self.counts]
         pairs = zip(self.log_q.tolist(), shares, strict=True)
         return Correction("weight", tuple(log_q - log_pi for log_q, log_pi in pairs))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        keep_wide(self, partial(super()._apply, fn, recurse))
+        return self
 
     @torch.no_grad()
     def _move(self, sums: Tensor, sizes: Tensor) -> None:

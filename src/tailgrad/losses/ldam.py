@@ -54,6 +54,7 @@ class LDAMLoss(nn.Module):
     takes: ClassVar[str] = "logits"
     soft_targets: ClassVar[bool] = True
     set_level: ClassVar[bool] = False
+    head_needed: ClassVar[str] = "cosine"
     margin: Tensor
     weight: Tensor | None
 

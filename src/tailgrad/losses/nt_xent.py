@@ -53,7 +53,7 @@ class NTXentLoss(nn.Module):
         counted_classes(class_counts)
         self.temperature = in_range("temperature", temperature, 0, exclusive=True)
         self.over_ranks = over_ranks
-        self.reduction = set_reduction(reduction)
+        self.reduction = set_reduction(reduction, over="views")
 
     def forward(self, views: Tensor, target: Tensor | None = None) -> Tensor:  # noqa: ARG002 - not read
         """The loss of the features of two views [2, N, D]; a target [N] is ignored."""

@@ -31,6 +31,9 @@ class RIDELoss(nn.Module):
         temperature: t, above 0.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` ([N]), of base and diversity alike.
 
+    Attributes:
+        head_needed: the name of the head that the base asks of every expert, or None.
+
     Raises:
         InputError: an argument, shape, type or target value does not fit.
 
@@ -67,6 +70,7 @@ class RIDELoss(nn.Module):
         counts = required_counts(class_counts, "RIDELoss")
         self.reduction = check_reduction(reduction)
         self.base = _base(base, counts, base_options or {}, reduction)
+        self.head_needed: str | None = getattr(self.base, "head_needed", None)
         self.factor = in_range("factor", factor, -torch.inf)
         in_range("r", r, 0, 1)
         in_range("temperature", temperature, 0, exclusive=True)
@@ -74,6 +78,10 @@ class RIDELoss(nn.Module):
         self.register_buffer(
             "temperatures", torch.tensor([temperature * value / max(leaning) for value in leaning])
         )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch, counted from 1; the base may defer its weights."""
+        cast("Any", self.base).set_epoch(epoch)
 
     def forward(self, experts: Tensor, target: Tensor) -> Tensor:
         """The loss of the experts' logits [E, N, K] for class indices [N] or probabilities [N, K]."""

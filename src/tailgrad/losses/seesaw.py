@@ -1,18 +1,19 @@
 """The seesaw loss: negatives of rare classes shrink with their counts, those of mistaken ones grow."""
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from tailgrad.checks import in_range, one_of
 from tailgrad.distributed import sum_over_ranks
-from tailgrad.losses.arguments import prepared, required_counts
-from tailgrad.losses.frozen import may_update
+from tailgrad.losses.arguments import may_count, prepared, required_counts
 from tailgrad.losses.targets import is_readable, mix, of_labels
 from tailgrad.losses.weighting import check_reduction, listed, reduce
+from tailgrad.losses.wide_buffers import keep_wide
 from tailgrad.types import Correction
 
 COUNTINGS = ("running", "continued", "fixed")
@@ -37,7 +38,8 @@ class SeesawLoss(nn.Module):
     Raises:
         InputError: an argument, shape, type or target value does not fit.
 
-    Running counts are summed over ranks and saved with the loss. Probabilities as targets count as they are.
+    Running counts are summed over ranks and saved with the loss, in float32 or wider; passes inside function
+    transforms are not counted. Probabilities as targets count as they are.
     Their loss costs ``N (K + 1 / eps^2)``, not ``N K^2``: M needs running sums over classes sorted by count,
     and C differs from its value at the floor only between classes more probable than eps.
 
@@ -76,7 +78,7 @@ class SeesawLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of logits [N, K] for class indices [N] or probabilities [N, K]."""
         logits = prepared(logits, target, len(self.seen))
-        if self.counting != "fixed" and may_update(self):
+        if self.counting != "fixed" and may_count(self, logits):
             self.seen += sum_over_ranks(_label_counts(target, self.seen))
         log_n = self.p * self.seen.clamp(min=1).log().to(logits.dtype)
         if target.is_floating_point():
@@ -88,6 +90,10 @@ class SeesawLoss(nn.Module):
     def correction(self) -> Correction | None:
         """Listed: factors that depend on the label and on the prediction are no shift of the prior."""
         return listed(len(self.seen))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        keep_wide(self, partial(super()._apply, fn, recurse))
+        return self
 
     def _of_label(self, logits: Tensor, log_n: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 # A class with less probability than this in the whole batch, and no label, is not there.
 _ABSENT = 1e-6
@@ -17,7 +16,8 @@ def rows(target: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
     """
     if target.is_floating_point():
         return target.to(dtype)
-    return F.one_hot(target.long(), num_classes).to(dtype)
+    # A comparison, since F.one_hot looks at the numbers, which function transforms do not show.
+    return (target[:, None] == torch.arange(num_classes, device=target.device)).to(dtype)
 
 
 def f1_loss(found: Tensor, target: Tensor, smoothing: float, reduction: str) -> Tensor:

@@ -29,14 +29,14 @@ class SupConLoss(nn.Module):
     Raises:
         InputError: an argument, shape or type does not fit; targets are probabilities.
 
-    Source: Khosla et al., arXiv 2004.11362, eq 2 (the sum outside the logarithm); the official code's 0.07 is
-    its default temperature and it multiplies by t over a base temperature, 1 in effect. t = 0.1 is BCL's.
+    Source: Khosla et al., arXiv 2004.11362, eq 2 (the sum outside the logarithm); t = 0.07 from
+    the official code, which multiplies by t over a base temperature, 1 in effect.
 
     Example:
         >>> import torch
         >>> features = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
         >>> SupConLoss()(features, torch.tensor([0, 0, 1]))
-        tensor(1.0647)
+        tensor(1.4566)
     """
 
     takes: ClassVar[str] = "features"
@@ -47,7 +47,7 @@ class SupConLoss(nn.Module):
         self,
         class_counts: Sequence[int] | None = None,
         *,
-        temperature: float = 0.1,
+        temperature: float = 0.07,
         over_ranks: bool = True,
         reduction: str = "mean",
     ) -> None:
@@ -55,7 +55,7 @@ class SupConLoss(nn.Module):
         counted_classes(class_counts)
         self.temperature = in_range("temperature", temperature, 0, exclusive=True)
         self.over_ranks = over_ranks
-        self.reduction = set_reduction(reduction)
+        self.reduction = set_reduction(reduction, over="anchors")
 
     def forward(self, features: Tensor, target: Tensor) -> Tensor:
         """The loss of features [N, D] or views of them [V, N, D] for class indices [N]."""

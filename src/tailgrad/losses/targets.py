@@ -113,6 +113,16 @@ def log_sum_exp(values: Tensor) -> Tensor:
     return values.gather(1, top) - values.log_softmax(1).gather(1, top)
 
 
+def is_transformed(values: Tensor) -> bool:
+    """Whether a function transform such as ``vmap`` or ``grad`` of ``torch.func`` is at work on a tensor.
+
+    Example:
+        >>> torch.func.vmap(lambda row: row + is_transformed(row))(torch.zeros(2))
+        tensor([1., 1.])
+    """
+    return not torch.compiler.is_compiling() and is_functorch_wrapped_tensor(values)
+
+
 def is_readable(target: Tensor) -> bool:
     """Whether reading numbers is free: on the CPU, outside compilation and function transforms.
 
@@ -120,7 +130,7 @@ def is_readable(target: Tensor) -> bool:
         >>> is_readable(torch.zeros(1))
         True
     """
-    plain = not torch.compiler.is_compiling() and not is_functorch_wrapped_tensor(target)
+    plain = not torch.compiler.is_compiling() and not is_transformed(target)
     return plain and target.device.type == "cpu"
 
 

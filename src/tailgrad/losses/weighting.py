@@ -122,7 +122,8 @@ def positive_numbers(
     """One positive number a class, as many as there are counts where these are known.
 
     Raises:
-        InputError: the length is another, or a number is not positive and finite.
+        InputError: the length is another, or a number is not positive and finite in float32, where losses
+            hold it.
 
     Example:
         >>> positive_numbers("weights", [1, 2], None)
@@ -135,11 +136,17 @@ def positive_numbers(
             f"{argument} must hold one number a class, got {len(values)} for {wanted} classes; "
             "give them in the order of the counts"
         )
+    held = torch.finfo(torch.float32)
     for k, value in enumerate(values):
         if not (math.isfinite(value) and value > 0):
             raise InputError(
                 f"{argument} must be positive and finite, got {argument}[{k}]={value}; "
                 "give each class a share"
+            )
+        if not held.tiny <= value <= held.max:
+            raise InputError(
+                f"{argument} must be within float32, {held.tiny:.2g} to {held.max:.2g}, got "
+                f"{argument}[{k}]={value}; scale them, since only their proportions matter"
             )
     return values
 

@@ -57,8 +57,9 @@ class MultiExpert(Classifier):
         """Logits [N, K], features [N, E D] and the experts' logits [E, N, K] of images [N, 3, H, W]."""
         features = self.features(images)
         pooled = self.backbone.pool(features)
-        experts = cast("ExpertHeads", self.head).experts(features if self.takes_map else pooled)
-        return Output(experts.mean(0), pooled, experts)
+        # A call of the module, so that hooks on it see the experts too.
+        logits: Tensor = self.head(features if self.takes_map else pooled, apart=True)
+        return Output(logits.mean(1), pooled, logits.transpose(0, 1))
 
 
 class ExpertHeads(nn.Module):
@@ -71,8 +72,8 @@ class ExpertHeads(nn.Module):
 
     Example:
         >>> heads = ExpertHeads([nn.Linear(4, 3), nn.Linear(4, 3)])
-        >>> heads(torch.zeros(2, 8)).shape, heads.experts(torch.zeros(2, 8)).shape
-        (torch.Size([2, 3]), torch.Size([2, 2, 3]))
+        >>> heads(torch.zeros(5, 8)).shape, heads(torch.zeros(5, 8), apart=True).shape
+        (torch.Size([5, 3]), torch.Size([5, 2, 3]))
     """
 
     def __init__(self, heads: list[nn.Module]) -> None:
@@ -80,11 +81,8 @@ class ExpertHeads(nn.Module):
         self.heads = nn.ModuleList(heads)
         self.takes = getattr(heads[0], "takes", "pooled")
 
-    def experts(self, features: Tensor) -> Tensor:
-        """Logits [E, N, K] of the parts side by side [N, E D, ...]."""
+    def forward(self, features: Tensor, *, apart: bool = False) -> Tensor:
+        """Mean logits [N, K] of the parts side by side [N, E D, ...], or those of each expert [N, E, K]."""
         parts = features.chunk(len(self.heads), 1)
-        return torch.stack([head(part) for head, part in zip(self.heads, parts, strict=True)])
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Mean logits [N, K] of the parts side by side [N, E D, ...]."""
-        return self.experts(features).mean(0)
+        logits = torch.stack([head(part) for head, part in zip(self.heads, parts, strict=True)], 1)
+        return logits if apart else logits.mean(1)

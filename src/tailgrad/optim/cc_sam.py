@@ -25,12 +25,14 @@ class CCSAM(SharpnessRule):
 
     Args:
         class_counts: training examples of each class, each at least 1; a class of one counts as two.
-        classifier: the last module, returning one row an example.
+        classifier: the last module, returning one row an example to what the loss takes. With
+            ``DotRegressionLoss``, which looks at the features before the class vectors, there is none.
         share: of the perturbed loss, 0 to 1.
 
     Raises:
         InputError: a count is not positive, ``classifier`` is no module with parameters (in a step: none of
-            them is trained, or its output has other rows), or ``share`` is outside its range.
+            them is trained, it does not run, or its output has other rows), or ``share`` is outside its
+            range.
 
     Source: Zhou et al., "Class-Conditional Sharpness-Aware Minimization for Deep Long-Tailed Recognition"
     (CVPR 2023), stage 1 as in the authors' code, whose CIFAR-10 configuration has rho 1e-6 (there ``nr``)

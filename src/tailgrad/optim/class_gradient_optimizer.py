@@ -70,8 +70,8 @@ class ClassGradientOptimizer(Optimizer):
         self.base_optimizer, self.combiner = base_optimizer, combiner
         self._share_state()
         wanted = {id(p) for p in (combined.parameters() if isinstance(combined, nn.Module) else combined)}
-        self._combined = frozenset(wanted & {id(p) for p in self._all()})
-        if not self._combined:
+        self._chosen = [p for p in self._all() if id(p) in wanted]
+        if not self._chosen:
             raise InputError(
                 f"combined must hold parameters of base_optimizer, got {len(wanted)} of which none is; "
                 "build both from the same model"
@@ -110,8 +110,9 @@ class ClassGradientOptimizer(Optimizer):
             self.combiner.load_state_dict(state_dict["combiner"])
 
     def _write_gradients(self, losses: Tensor, target: Tensor) -> None:
-        combined = [p for p in self._all() if p.requires_grad and id(p) in self._combined]
-        rest = [p for p in self._all() if p.requires_grad and id(p) not in self._combined]
+        chosen = self._combined
+        combined = [p for p in self._all() if p.requires_grad and id(p) in chosen]
+        rest = [p for p in self._all() if p.requires_grad and id(p) not in chosen]
         found = class_rows(losses, target, combined, retain_graph=bool(rest))
         if isinstance(self.combiner, Combiner):
             self.combiner.observe(found.classes, found.losses)
@@ -123,6 +124,10 @@ class ClassGradientOptimizer(Optimizer):
             parameter.grad = part.view_as(parameter).to(parameter.dtype)
         _write_plain(rest, losses, found.example_weights(target, self.prior))
 
+    @property
+    def _combined(self) -> frozenset[int]:
+        return frozenset(map(id, self._chosen))  # made anew, since a copy has other parameters
+
     def _all(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
@@ -131,7 +136,7 @@ class ClassGradientOptimizer(Optimizer):
         self.state = self.base_optimizer.state
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("base_optimizer", "combiner", "prior", "_combined")
+        own = ("base_optimizer", "combiner", "prior", "_chosen")
         return super().__getstate__() | {name: self.__dict__[name] for name in own}
 
 

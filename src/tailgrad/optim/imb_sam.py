@@ -15,7 +15,7 @@ class ImbSAM(SharpnessRule):
 
     ``g_head`` is the head's part of the gradient of the batch's mean loss, ``g_tail`` twice the tail's. A
     batch without tail examples takes one pass and gives ``g_head``. Where every class is tail, this is SAM
-    on the doubled loss. For use inside ``SAM``.
+    on the doubled loss. For use inside ``SAM``. The factor 2 is a class weight, stated by ``correction()``.
 
     Args:
         class_counts: training examples of each class, each at least 1.

@@ -28,7 +28,7 @@ def classes_moved(classifier: nn.Module, moves: Moves, target: Callable[[], Tens
         target: gives the classes [N] of the examples that are on their way.
 
     Raises:
-        InputError: the output has another number of rows.
+        InputError: the output has another number of rows, or the classifier did not run.
 
     Example:
         >>> layer = nn.Linear(1, 1, bias=False)
@@ -47,13 +47,18 @@ def classes_moved(classifier: nn.Module, moves: Moves, target: Callable[[], Tens
     finally:
         for handle in handles:
             handle.remove()
+    if not hooks.ran:
+        raise InputError(
+            f"classifier must run as a module in every pass, got {type(classifier).__name__}, whose forward "
+            "was not called; give the module that returns what the loss takes, or choose another variant"
+        )
 
 
 class _Hooks:
     def __init__(self, classifier: nn.Module, moves: Moves, target: Callable[[], Tensor]) -> None:
         self._theta = dict(classifier.named_parameters())
         self._moves, self._target = moves, target
-        self._inside = False
+        self._inside = self.ran = False
 
     def before(self, _classifier: nn.Module, _args: object) -> None:
         if not self._inside:
@@ -64,6 +69,7 @@ class _Hooks:
     ) -> Tensor:
         if self._inside:
             return output
+        self.ran = True
         target = self._target().to(output.device)
         if output.shape[:1] != target.shape:
             raise InputError(

@@ -10,6 +10,7 @@ from torch import Tensor
 from tailgrad.checks import InputError, in_range
 from tailgrad.optim.gradient_lists import Gradients, joint_norm
 from tailgrad.optim.sharpness_sweeps import Sweeps
+from tailgrad.types import Correction
 
 TINY = 1e-12
 """Added to lengths that divide, so that a gradient of 0 moves nothing."""
@@ -37,6 +38,12 @@ class SharpnessRule(ABC):
     @abstractmethod
     def gradient(self, sweeps: Sweeps, rho: float) -> Gradients:
         """What the base optimiser is given, for a radius ``rho`` above 0."""
+
+    def correction(self) -> Correction | None:
+        """What the class weights of the gradient do to the class prior, for the ledger; None without any."""
+        if self.weights_at_rest is None:
+            return None
+        return Correction("weight", tuple(self.weights_at_rest.log().tolist()))
 
     @classmethod
     def passes(cls, _num_classes: int) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from tailgrad.checks import InputError
 from tailgrad.distributed import is_spread, sum_over_ranks
+from tailgrad.frozen import frozen
 from tailgrad.optim.gradient_lists import Gradients, merged
 from tailgrad.optim.replay import Draws, moved, replay
 from tailgrad.optim.sharpness_closures import Closure, checked
@@ -92,8 +94,12 @@ class Sweeps:
                 (self.only(c), classes.setdefault(c, [None] * len(by_class)), by_class)
                 for c in (torch.unique(target).tolist() if by_class else [])
             ]
-            for left, job in enumerate(own + plain, start=1 - len(own + plain)):
-                self._add(losses, target, job, retain=left < 0)
+            jobs = own + plain
+            # a monitor is to hear each example once: in the plain gradient, else in parts that add up
+            heard = plain[:1] if plain and plain[0][0] is None else plain or own
+            for left, job in enumerate(jobs, start=1 - len(jobs)):
+                with nullcontext() if any(job is h for h in heard) else frozen():
+                    self._add(losses, target, job, retain=left < 0)
         self._close(torch.cat(said))
         counts = self._class_counts() if by_class else torch.empty(0)
         wanted = counts.nonzero().flatten().tolist()

@@ -25,16 +25,16 @@ class CostMatrix(nn.Module):
         InputError: no cost, one that is not square, negative or infinite, or logits of another number of
             classes.
 
-    The score is ``sum_y (max_b cost(b, y) - cost(a, y)) p_y``: minus the expected cost, up to one number a
-    row that keeps small probabilities from drowning, so that 0-1 costs give p itself. Scores are for the
-    decision, not probabilities: put it last in a chain, after the calibration that it relies on. Nothing is
-    fitted.
+    The score is ``log sum_y (max_b cost(b, y) - cost(a, y)) p_y``: the logarithm of what deciding a saves in
+    expectation over the worst decision, so that 0-1 costs give the logarithm of p itself, and softmax gives
+    each decision's share of the savings. These are for the decision, not probabilities: put it last in a
+    chain, after the calibration that it relies on. Nothing is fitted.
 
     Source: Bayes decision rule (general knowledge).
 
     Example:
         >>> logits = torch.tensor([[0.8, 0.2]]).log()
-        >>> CostMatrix(cost=[[0, 10], [1, 0]]).transform(logits)
+        >>> CostMatrix(cost=[[0, 10], [1, 0]]).transform(logits).exp()
         tensor([[0.8000, 2.0000]])
     """
 
@@ -59,7 +59,8 @@ class CostMatrix(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Scores of a tensor [N, K]."""
-        return logits.softmax(1) @ self._savings().T.to(logits)
+        saved = logits.softmax(1) @ self._savings().T.to(logits)
+        return saved.clamp(min=torch.finfo(saved.dtype).tiny).log()
 
     def correction(self) -> Correction | None:
         """``-log cost_y`` as a shift where cost depends on the true class alone, None where it is constant.

@@ -1,7 +1,10 @@
 """What a run says before it trains."""
 
+from tailgrad.optim.asymmetric_sam import passes
 from tailgrad.recipes.combine import backward_passes
 from tailgrad.recipes.job import Job
+from tailgrad.recipes.orders import training_loader
+from tailgrad.recipes.stepping import has_auxiliary, is_sharp
 from tailgrad.recipes.talk import duration
 
 
@@ -15,7 +18,7 @@ def announce(job: Job, seconds: float) -> None:
     Example: see ``recipes.train``.
     """
     config, say = job.config, job.say
-    steps = -(-len(job.ready.split.train) // config.train.batch_size)
+    steps = len(training_loader(job))
     one = config.train.epochs * seconds * (steps * _step_cost(job) + _validation_cost(job))
     needed = f"about {duration(one)}"
     if say.runs_left > 1:
@@ -32,7 +35,11 @@ def announce(job: Job, seconds: float) -> None:
 def _step_cost(job: Job) -> float:
     """In units of a forward and a backward pass, of which the backward pass takes about two thirds."""
     config, classes = job.config, job.ready.classes.num_classes
-    return (1 + 2 * backward_passes(config.combine, classes, config.train.batch_size)) / 3
+    if is_sharp(config):
+        cost = passes(config.sharpness.name, min(classes, config.train.batch_size))
+    else:
+        cost = (1 + 2 * backward_passes(config.combine, classes, config.train.batch_size)) / 3
+    return cost * (1 + config.auxiliary.views if has_auxiliary(config.auxiliary) else 1)
 
 
 def _validation_cost(job: Job) -> float:

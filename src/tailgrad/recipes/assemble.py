@@ -132,6 +132,18 @@ def make_loss(
     return loss if model is None else add_auxiliary(loss, config, model, classes.counts)
 
 
+def class_weights_of(loss: nn.Module) -> tuple[float, ...] | None:
+    """The class weights of a loss, for what a measurement says of who helps and who hurts whom.
+
+    Example:
+        >>> from tailgrad.losses import CrossEntropyLoss
+        >>> class_weights_of(CrossEntropyLoss([3, 1], weights="inverse"))
+        (0.6666666666666666, 2.0)
+    """
+    weights: tuple[float, ...] | None = getattr(getattr(loss, "weighting", None), "weights", None)
+    return weights
+
+
 def _named_loss(config: Config, classes: ClassInfo, model: Classifier | None) -> nn.Module:
     if config.loss.name.startswith(OWN):
         raise InputError(f"loss.name={config.loss.name} is a class of your own; give it again in Python")

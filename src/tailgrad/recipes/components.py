@@ -37,7 +37,7 @@ _PARTS: dict[str, tuple[str, str, Callable[[type], bool]]] = {
     "samplers": ("samplers", "sampler", lambda item: issubclass(item, Sampler)),
     "augment": ("augment", "train.augment", lambda item: _kind(item) == "transform"),
     "mixers": ("augment", "mixing", lambda item: _kind(item) == "mixer"),
-    "posthoc": ("posthoc", "posthoc", lambda item: issubclass(item, nn.Module)),
+    "posthoc": ("posthoc", "posthoc", lambda item: issubclass(item, nn.Module) and item.__name__ != "Chain"),
 }
 """What can be named: the folder it lives in, its section of the configuration, which classes count."""
 
@@ -85,12 +85,12 @@ def check_names(config: Config) -> None:
     for found in config.posthoc:
         check_options("posthoc", found.name, found.options, skip=1)
     for place, stage in enumerate(config.stages):
-        section = f"stages[{place}]"
-        check_options("samplers", stage.sampler.name, stage.sampler.options, skip=1, section=section)
-        if stage.mixing.name != NONE:
-            check_options("mixers", stage.mixing.name, stage.mixing.options, skip=1, section=section)
-        if stage.loss is not None:
-            check_options("losses", stage.loss.name, stage.loss.options, skip=1, section=section)
+        parts = {"sampler": ("samplers", stage.sampler), "mixing": ("mixers", stage.mixing)}
+        parts |= {"loss": ("losses", stage.loss)} if stage.loss is not None else {}
+        for key, (part, named) in parts.items():
+            if named is not None and named.name != NONE:
+                where = f"stages[{place}].{key}"
+                check_options(part, named.name, named.options, skip=1, section=where, also=(NONE,))
 
 
 def _check_optional(config: Config) -> None:

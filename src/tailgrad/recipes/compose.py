@@ -98,8 +98,14 @@ def parse_set(assignments: Sequence[str]) -> Overlay:
             raise InputError(f"--set {key} must be a YAML value, got {text!r}; quote it") from error
         for part in reversed(key.strip().split(".")):
             value = {part: value}
-        result = merge(result, value)
+        result = _laid(result, value)
     return result
+
+
+def _laid(below: Overlay, above: Mapping[str, Any]) -> Overlay:
+    """Assignments over one another; naming a component does not drop the options set beside it."""
+    both = {key for key in above if isinstance(above[key], dict) and isinstance(below.get(key), dict)}
+    return {**below, **above, **{key: _laid(below[key], above[key]) for key in both}}
 
 
 def compose(

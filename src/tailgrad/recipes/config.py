@@ -137,41 +137,6 @@ class SharpnessConfig(Section):
     options: dict[str, Any] = {}
 
 
-class StageConfig(Section):
-    """A further stage of training, which begins with the best weights of the one before.
-
-    Example:
-        >>> StageConfig(name="crt", head="reset").trains
-        'head'
-    """
-
-    name: str
-    """as it appears in logs and folders"""
-    kind: Literal["train", "tau_norm", "ncm", "merge"] = "train"
-    """tau_norm and ncm replace the head without training; merge averages two fine-tunes of the network"""
-    epochs: Count = 10
-    trains: Literal["all", "head", "scales", "head_and_scales"] = "head"
-    """what learns; scales are one factor a class on the logits. All else stays still, BatchNorm too"""
-    head: Literal["keep", "reset"] = "keep"
-    features: Literal["images", "smote"] = "images"
-    """smote trains the head on pooled features, rare classes filled up by interpolation"""
-    sampler: NamedConfig = NamedConfig(name="instance")
-    loss: NamedConfig | None = None
-    """null keeps the method's loss"""
-    mixing: NamedConfig = NamedConfig(name="none")
-    lr: Annotated[float, Field(gt=0)] | None = None
-    """null keeps the regime's"""
-    head_lr_factor: Annotated[float, Field(gt=0)] = 1.0
-    """of the head's rate over that of the scales"""
-    weight_decay: NonNegative | None = None
-    """null keeps the regime's"""
-    max_norm: bool = False
-    """project the head's rows into a ball after every step"""
-    tau: Annotated[float, Field(ge=0)] | Literal["tuned"] = "tuned"
-    """for tau_norm; tuned chooses from 0 to 2 on validation data"""
-    options: dict[str, Any] = {}
-
-
 class OptimConfig(Section):
     """The optimiser.
 
@@ -194,6 +159,60 @@ class OptimConfig(Section):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=true needs momentum above 0")
         return self
+
+
+class StageConfig(Section):
+    """A further stage of training, which begins with the best weights of the one before.
+
+    Example:
+        >>> StageConfig(name="crt", head="reset").trains
+        'head'
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    """as it appears in logs and folders: letters, digits, _ and -"""
+    kind: Literal["train", "tau_norm", "ncm", "merge"] = "train"
+    """tau_norm and ncm replace the head without training; merge averages two fine-tunes of the network"""
+    epochs: Count = 10
+    trains: Literal["all", "head", "scales", "head_and_scales"] = "head"
+    """what learns; scales are one factor a class on the logits. All else stays still, BatchNorm too"""
+    head: Literal["keep", "reset"] = "keep"
+    features: Literal["images", "smote"] = "images"
+    """smote trains the head on pooled features, rare classes filled up by interpolation"""
+    sampler: NamedConfig = NamedConfig(name="instance")
+    loss: NamedConfig | None = None
+    """null keeps the method's loss"""
+    mixing: NamedConfig = NamedConfig(name="none")
+    optim: OptimConfig | None = None
+    """null keeps the regime's; the rate falls with a cosine either way"""
+    head_lr_factor: Annotated[float, Field(gt=0)] = 1.0
+    """of the head's rate over that of the scales"""
+    max_norm: bool = False
+    """project the head's rows into a ball after every step"""
+    tau: Annotated[float, Field(ge=0)] | Literal["tuned"] = "tuned"
+    """for tau_norm; tuned chooses from 0 to 2 on validation data"""
+    neighbours: Count = 5
+    """for smote"""
+
+    @model_validator(mode="after")
+    def _keys_of_its_kind(self) -> Self:
+        for key, field in type(self).model_fields.items():
+            if key not in {"name", "kind", *self._known()} and getattr(self, key) != field.default:
+                raise ValueError(f"{key} means nothing to a stage of this kind; leave it out")
+        return self
+
+    def _known(self) -> set[str]:
+        if self.kind in ("tau_norm", "ncm"):
+            return {"tau"} if self.kind == "tau_norm" else set()
+        known = {"epochs", "trains", "loss", "optim", "features"}
+        if self.features == "smote":
+            return known | {"head", "max_norm", "neighbours"}
+        known |= {"sampler", "mixing"}
+        if self.kind == "merge":
+            return known
+        return (
+            known | {"head", "max_norm"} | ({"head_lr_factor"} if self.trains == "head_and_scales" else set())
+        )
 
 
 class ScheduleConfig(Section):

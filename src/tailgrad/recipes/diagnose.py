@@ -14,7 +14,7 @@ from tailgrad.checks import InputError, one_of
 from tailgrad.engine import load_weights
 from tailgrad.interference import Extras, Interference, measure
 from tailgrad.models import check_map
-from tailgrad.recipes.assemble import device_of, make_model, normalizer
+from tailgrad.recipes.assemble import class_weights_of, device_of, make_loss, make_model, normalizer
 from tailgrad.recipes.compose import merge, validate
 from tailgrad.recipes.configure import configure
 from tailgrad.recipes.prepare import Prepared, prepare
@@ -76,7 +76,12 @@ def diagnose(
         max_per_class=config.interference.max_per_class,
         folds=config.interference.folds,
         class_names=ready.classes.names,
-        extras=Extras(train_counts=ready.classes.counts),
+        extras=Extras(
+            train_counts=ready.classes.counts,
+            class_weights=class_weights_of(make_loss(config, ready.classes, model=network))
+            if is_run
+            else None,
+        ),
     )
     if out is not None:
         result.save(Path(out))

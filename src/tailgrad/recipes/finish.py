@@ -1,5 +1,6 @@
 """The end of a run: predictions, figures with intervals, interference, the report."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from tailgrad.interference import Extras, Interference, measure
 from tailgrad.posthoc import Chain, ClassThresholds
 from tailgrad.recipes.advise_run import advise_on, as_fields
 from tailgrad.recipes.after_training import fit_chain, make_chain
+from tailgrad.recipes.assemble import class_weights_of
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.prepare import Prepared
@@ -39,7 +41,9 @@ def measure_part(job: Job, parts: tuple[str, ...]) -> Interference:
         max_per_class=job.config.interference.max_per_class,
         folds=job.config.interference.folds,
         class_names=job.ready.classes.names,
-        extras=Extras(train_counts=job.ready.classes.counts),
+        extras=Extras(
+            train_counts=job.ready.classes.counts, class_weights=class_weights_of(job.learner.loss)
+        ),
     )
 
 
@@ -105,7 +109,10 @@ def finish(job: Job, fitted: Fitted, stages: list[dict[str, Any]]) -> dict[str, 
     chain = make_chain(config, ready.classes.counts)
     if len(chain.steps):
         fit_chain(chain, logits["val"][0], logits["val"][1], folder.weights.parent)
-        logits = {part: (chain.transform(z), y, index) for part, (z, y, index) in logits.items()}
+        # A copy for each part: a streaming method begins with what it was fitted to, here and in prediction.
+        logits = {
+            part: (copy.deepcopy(chain).transform(z), y, index) for part, (z, y, index) in logits.items()
+        }
     save_predictions(folder, ready, logits)
     measured: dict[str, Interference | None] = {"train": None, "heldout": None}
     if config.interference.enabled:

@@ -1,6 +1,10 @@
 """One run in progress: what its stages hand to one another."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
 
 from tailgrad.augment import Normalize
 from tailgrad.correction_ledger import Ledger
@@ -23,6 +27,8 @@ class Job:
         normalize: stored images -> inputs.
         say: who listens.
         prior: what the method makes of the class prior.
+        stage_losses: the loss of every later stage that trains, by its place.
+        began: ``time.monotonic()`` when the run was started or resumed.
 
     Example: see ``recipes.train``.
     """
@@ -34,3 +40,10 @@ class Job:
     normalize: Normalize
     say: Talk
     prior: Ledger
+    stage_losses: Mapping[int, nn.Module] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+    def minutes_left(self) -> float | None:
+        """What is left of ``train.max_minutes`` in this sitting; None without a limit."""
+        limit = self.config.train.max_minutes
+        return None if limit is None else max(1e-9, limit - (time.monotonic() - self.began) / 60)

@@ -5,6 +5,7 @@ from typing import Any
 
 from tailgrad.recipes.components import NONE, build
 from tailgrad.recipes.config import NamedConfig
+from tailgrad.recipes.job import Job
 from tailgrad.types import Correction
 
 NATURAL = "instance"
@@ -48,3 +49,20 @@ def order_correction(order: Any) -> Correction | None:
         True
     """
     return None if order is None else order.correction()
+
+
+def training_loader(job: Job) -> Any:
+    """Training batches in the order of the method's sampler, with a second batch where it has a partner.
+
+    Example: see ``recipes.train``.
+    """
+    config = job.config
+    loader = job.ready.loader("train", config.train.batch_size, config.seed)
+    target, epochs, size = loader.target.tolist(), config.train.epochs, config.train.batch_size
+    seeds = {config.seed: config.sampler, config.seed + PARTNER_SEED: config.partner}
+    return loader.ordered(
+        *(
+            make_order(sampler, target, epochs=epochs, batch_size=size, seed=seed)
+            for seed, sampler in seeds.items()
+        )
+    )

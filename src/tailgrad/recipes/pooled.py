@@ -26,6 +26,7 @@ class Pooled(nn.Module):
         model: has ``outputs``.
 
     Example:
+        >>> import torch
         >>> from tailgrad.models import create_model
         >>> Pooled(create_model("resnet32", 4))(torch.zeros(1, 3, 32, 32)).shape
         torch.Size([1, 64])

@@ -69,7 +69,13 @@ def predict(run: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
     errors: dict[Path, str] = {}
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     logits = [_logits(network, batch, errors) for batch in batches]
-    rows = iter(_probabilities(network, torch.cat(logits)))
+    together = torch.cat(logits)
+    if network.posthoc.transductive and len(together) == 1:
+        raise InputError(
+            f"images must be several where a posthoc method looks at all of them together, got {files[0]} "
+            "alone; give the whole set, or train with mode=inductive"
+        )
+    rows = iter(_probabilities(network, together))
     return [
         Prediction(str(path), "", float("nan"), (), errors[path])
         if path in errors

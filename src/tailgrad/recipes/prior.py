@@ -1,7 +1,7 @@
 """What a method's sampler, loss, combination and posthoc make of the class prior: its ledger."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -13,10 +13,11 @@ from tailgrad.recipes.orders import make_order, order_correction
 from tailgrad.types import ClassInfo, Correction
 
 Named = tuple[str, Correction | None]
+Losses = Mapping[int, nn.Module]
 
 
 def method_ledger(
-    config: Config, classes: ClassInfo, target: Sequence[int], loss: nn.Module, posthoc: Iterable[nn.Module]
+    config: Config, classes: ClassInfo, target: Sequence[int], losses: Losses, posthoc: Iterable[nn.Module]
 ) -> Ledger:
     """The ledger of the training that the final classifier comes from: the last stage's, if there are any.
 
@@ -24,7 +25,7 @@ def method_ledger(
         config: names sampler and combination, and whether a double correction is allowed.
         classes: names and training counts.
         target: class of every training example.
-        loss: the loss of that training.
+        losses: those of the stages that train, by their place; that of the first training at -1.
         posthoc: methods in order; those not fitted yet answer what they know.
 
     Raises:
@@ -33,11 +34,11 @@ def method_ledger(
     Example:
         >>> from tailgrad.losses import CrossEntropyLoss
         >>> config, classes = Config(source="x"), ClassInfo(("a", "b"), (30, 3))
-        >>> method_ledger(config, classes, [0] * 30 + [1] * 3, CrossEntropyLoss(), []).over_corrected
+        >>> method_ledger(config, classes, [0] * 30 + [1] * 3, {-1: CrossEntropyLoss()}, []).over_corrected
         False
     """
     return ledger(
-        [pair for pair in _entries(config, classes, target, loss, posthoc) if pair[1] is not None],
+        [pair for pair in _entries(config, classes, target, losses, posthoc) if pair[1] is not None],
         classes.counts,
         class_names=classes.names,
         allow_double_correction=config.allow_double_correction,
@@ -45,11 +46,11 @@ def method_ledger(
 
 
 def _entries(
-    config: Config, classes: ClassInfo, target: Sequence[int], loss: nn.Module, posthoc: Iterable[nn.Module]
+    config: Config, classes: ClassInfo, target: Sequence[int], losses: Losses, posthoc: Iterable[nn.Module]
 ) -> list[Named]:
-    found = _of_training(config, classes, target, loss)
-    for stage in config.stages:
-        found = _after_stage(found, stage, config, classes, target, loss)
+    found = _of_training(config, classes, target, losses[-1])
+    for place, stage in enumerate(config.stages):
+        found = _after_stage(found, stage, config, classes, target, losses.get(place))
     named = zip(config.posthoc, posthoc, strict=True)
     return found + [(f"posthoc {one.name}", correction_of(made)) for one, made in named]
 
@@ -70,7 +71,7 @@ def _after_stage(
     config: Config,
     classes: ClassInfo,
     target: Sequence[int],
-    loss: nn.Module,
+    loss: nn.Module | None,
 ) -> list[Named]:
     """A stage that trains the head makes the prior anew; the others change what there is."""
     named = f"stage {stage.name}"

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
-from torch import nn
 
 from tailgrad.checks import InputError
-from tailgrad.correction_ledger import Ledger
 from tailgrad.engine import (
     Fitted,
     Interrupted,
@@ -24,7 +22,7 @@ from tailgrad.engine import (
 from tailgrad.engine.loop import Step
 from tailgrad.files import write_text
 from tailgrad.interference import Monitor
-from tailgrad.models import Classifier, check_map
+from tailgrad.models import check_map
 from tailgrad.recipes.after_training import make_chain
 from tailgrad.recipes.announce import announce
 from tailgrad.recipes.assemble import (
@@ -42,14 +40,13 @@ from tailgrad.recipes.config import Config
 from tailgrad.recipes.finish import EarlyConflict, finish
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.job import Job
-from tailgrad.recipes.orders import PARTNER_SEED, make_order
+from tailgrad.recipes.orders import training_loader
 from tailgrad.recipes.prepare import Prepared, prepare
 from tailgrad.recipes.prior import method_ledger
 from tailgrad.recipes.run_folder import RunFolder, config_text, with_settled
 from tailgrad.recipes.same_split import keep_split
 from tailgrad.recipes.scores import validator
 from tailgrad.recipes.stage_checks import check_stages
-from tailgrad.recipes.stage_training import stage_config
 from tailgrad.recipes.stages import run_stages
 from tailgrad.recipes.stepping import choose_step
 from tailgrad.recipes.talk import Talk
@@ -112,7 +109,7 @@ def run_config(
         job, seconds = _job(config, folder, ready, say, own_loss)
         announce(job, seconds)
         fitted = _fit(job)
-        result = finish(job, fitted, run_stages(job, _meta(job)))
+        result = finish(job, fitted, run_stages(job, _meta(job), fitted))
     if prepared is None:  # in a study the report of the whole replaces those of its runs
         write_report(folder.path)
     say(f"{config.method}, seed {config.seed}: test macro-F1 {result['test']['macro_f1']['value']:.3f}")
@@ -129,29 +126,22 @@ def _job(
     if spatial:
         say(f"final feature map of {' x '.join(map(str, spatial))} positions")
     check_model(config.combine, model, ready.size)
-    check_stages(config.stages, model)
+    target = ready.source.labels[ready.index("train")].tolist()
+    stage_losses = check_stages(config, model, ready.classes, target, own_loss)
     loss = make_loss(config, ready.classes, own_loss, model)
-    prior = _ledger(config, ready, loss, model)
+    chain = make_chain(config, ready.classes.counts)
+    prior = method_ledger(config, ready.classes, target, {-1: loss, **stage_losses}, chain.steps)
     speed = settle_speed(config, model, ready.size, len(ready.split.train))
     config = with_settled(config, {"precision": speed.precision, "channels_last": speed.channels_last})
     write_text(folder.path / "config.yaml", config_text(config))
     normalize = normalizer(model, ready.normalize)
     learner = assemble(config, model, loss, speed, normalize, ready.classes.counts)
-    return Job(config, folder, ready, learner, normalize, say, prior), speed.seconds
-
-
-def _ledger(config: Config, ready: Prepared, loss: nn.Module, model: Classifier) -> Ledger:
-    """The ledger of the classifier's last training, checked before any of it."""
-    training = [stage for stage in config.stages if stage.kind == "train"]
-    if training and training[-1].loss is not None:
-        loss = make_loss(stage_config(config, training[-1]), ready.classes, model=model)
-    target = ready.source.labels[ready.index("train")].tolist()
-    return method_ledger(config, ready.classes, target, loss, make_chain(config, ready.classes.counts).steps)
+    return Job(config, folder, ready, learner, normalize, say, prior, stage_losses), speed.seconds
 
 
 def _fit(job: Job) -> Fitted:
     config, folder = job.config, job.folder
-    loader = _loader(job)
+    loader = training_loader(job)
     last = folder.path / "checkpoint" / "last.safetensors"
     done = load_weights(last)[1]["progress"] if last.exists() else {"epoch": 0, "step": 0}
     if done["epoch"]:
@@ -171,17 +161,6 @@ def _fit(job: Job) -> Fitted:
             )
         except Interrupted as stop:
             raise Interrupted(f"{stop} in {folder.path}") from stop
-
-
-def _loader(job: Job) -> Any:
-    config = job.config
-    loader = job.ready.loader("train", config.train.batch_size, config.seed)
-    target = loader.target.tolist()
-    orders = [
-        make_order(sampler, target, epochs=config.train.epochs, batch_size=config.train.batch_size, seed=seed)
-        for sampler, seed in ((config.sampler, config.seed), (config.partner, config.seed + PARTNER_SEED))
-    ]
-    return loader.ordered(*orders)
 
 
 def _step(job: Job, observers: list[Observer], done: int) -> Step:

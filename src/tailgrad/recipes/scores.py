@@ -38,7 +38,8 @@ def score(
         logits: [N, K].
         target: [N].
         classes: K names and training counts.
-        loss: the training loss; its value here is ``val_loss`` where it takes logits.
+        loss: the training loss; its value here is ``val_loss`` where it takes logits and means the same in
+            every epoch. Otherwise, with deferred weights or accumulated state, it is cross-entropy.
         focus: class whose F1 becomes ``val_focus_f1``.
 
     Example:
@@ -62,12 +63,19 @@ def score(
 
 
 def _loss_value(loss: nn.Module, logits: Tensor, target: Tensor) -> float:
-    if getattr(loss, "takes", "logits") != "logits":
+    if getattr(loss, "takes", "logits") != "logits" or _changes(loss):
         return float(nn.functional.cross_entropy(logits, target))
     loss = _reduced(loss)
     device = next((b.device for b in loss.buffers()), logits.device)
     with torch.no_grad():
         return float(loss(logits.to(device), target.to(device)).mean())
+
+
+def _changes(loss: nn.Module) -> bool:
+    """Whether a loss means another thing from epoch to epoch: it is scheduled, or has state."""
+    weighting = getattr(loss, "weighting", None)
+    scheduled = weighting.defer > 0 if weighting is not None else hasattr(loss, "set_epoch")
+    return scheduled or any(name.rpartition(".")[2] != "weight" for name, _ in loss.named_buffers())
 
 
 def _reduced(loss: nn.Module) -> nn.Module:

@@ -1,5 +1,6 @@
 """Training of a part of the network in a later stage."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,8 +30,8 @@ from tailgrad.files import write_text
 from tailgrad.heads.init import kaiming_uniform
 from tailgrad.heads.scaled import ScaledHead
 from tailgrad.optim import MaxNorm
-from tailgrad.recipes.assemble import make_loss, make_optimizer
-from tailgrad.recipes.config import AuxiliaryConfig, CombineConfig, Config, SharpnessConfig, StageConfig
+from tailgrad.recipes.assemble import make_optimizer
+from tailgrad.recipes.config import StageConfig
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.orders import make_order
 from tailgrad.recipes.pooled import pooled_features
@@ -63,13 +64,14 @@ def train_stage(job: Job, stage: StageConfig, folder: Path, number: int) -> Fitt
         torch.manual_seed(seed)
         kaiming_uniform(network.head)
     with _scaled(network, stage), _learning(network, stage):
-        learner = _learner(job, stage)
+        learner = _learner(job, stage, number)
         loader, validate = _batches(job, stage, learner, seed)
         plan = Plan(
             epochs=stage.epochs,
             keep=folder,
             monitor="val_macro_f1",
             seed=seed,
+            minutes=job.minutes_left(),
             meta={"stage": stage.name},
         )
         write_text(folder / "metrics.jsonl", "") if not folder.exists() else None
@@ -91,31 +93,11 @@ def _epochs_done(folder: Path) -> int:
     return int(load_weights(last)[1]["progress"]["epoch"]) if last.exists() else 0
 
 
-def stage_config(config: Config, stage: StageConfig) -> Config:
-    """The run's configuration with what the stage sets: its loss, and nothing that acts on gradients.
-
-    Example:
-        >>> stage_config(Config(source="x"), StageConfig(name="crt", epochs=3)).train.epochs
-        3
-    """
-    return config.model_copy(
-        update={
-            "loss": stage.loss or config.loss,
-            "combine": CombineConfig(),
-            "sharpness": SharpnessConfig(),
-            "auxiliary": AuxiliaryConfig(),
-            "train": config.train.model_copy(update={"epochs": stage.epochs}),
-        }
-    )
-
-
-def _learner(job: Job, stage: StageConfig) -> Learner:
+def _learner(job: Job, stage: StageConfig, number: int) -> Learner:
     network: Any = job.learner.network
-    config = stage_config(job.config, stage)
-    loss = make_loss(config, job.ready.classes, model=network).to(job.learner.fabric.device)
-    lr = config.optim.lr if stage.lr is None else stage.lr
-    decay = config.optim.weight_decay if stage.weight_decay is None else stage.weight_decay
-    settings = config.optim.model_copy(update={"lr": lr, "weight_decay": decay})
+    # A copy: a stage that goes on, or one of two fine-tunes, begins with the loss as it was made.
+    loss = copy.deepcopy(job.stage_losses[number - 1]).to(job.learner.fabric.device)
+    settings = stage.optim or job.config.optim
     optimizer = make_optimizer(settings, [p for p in network.parameters() if p.requires_grad])
     _slow_head(optimizer, network, stage)
     if stage.max_norm:
@@ -173,7 +155,7 @@ def _feature_batches(job: Job, stage: StageConfig, learner: Learner, seed: int) 
     """Pooled features of all training images, rare classes filled up, in place of images."""
     network: Any = job.learner.network
     generator = torch.Generator().manual_seed(seed)
-    features, target = feature_smote(*pooled_features(job, "train"), generator=generator, **stage.options)
+    features, target = feature_smote(*pooled_features(job, "train"), generator=generator, k=stage.neighbours)
     held, held_target = pooled_features(job, "val")
     learner.model, learner.still = network.head, ()
     learner.prepare, learner.augment = _as_it_is, _as_it_is

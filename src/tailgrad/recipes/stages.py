@@ -1,13 +1,16 @@
 """Further stages of a run, each beginning with the best weights of the one before."""
 
+import shutil
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tailgrad.engine import infer, load_weights, save_weights
+from tailgrad.engine import Fitted, infer, load_weights, save_weights
+from tailgrad.files import write_text
 from tailgrad.heads import tau_normalize
 from tailgrad.recipes.config import StageConfig
 from tailgrad.recipes.job import Job
@@ -41,14 +44,21 @@ class Step:
         return self.job.folder.path / "checkpoint" / f"stage{self.number}-{self.stage.name}"
 
 
-def run_stages(job: Job, meta: Meta) -> list[Meta]:
+class _TimeUp(Exception):  # noqa: N818 - no error, but the end of a sitting
+    """The time was used up within a stage."""
+
+
+def run_stages(job: Job, meta: Meta, fitted: Fitted) -> list[Meta]:
     """Run what follows the first training and leave the result in ``checkpoint/final.safetensors``.
 
-    A stage that is finished is not run again; one that was stopped goes on from its last epoch.
+    A stage that is finished is not run again; one that was stopped goes on from its last epoch. Both only if
+    they began with the weights that the stage before leaves now. Where the time is used up, the stages left
+    wait for the next sitting.
 
     Args:
         job: the run; its network is left with the final weights.
         meta: stored with the weights.
+        fitted: how the first training ended; it becomes "minutes" where the time is used up in a stage.
 
     Returns:
         For each stage its name, what it chose and its validation macro-F1.
@@ -63,14 +73,21 @@ def run_stages(job: Job, meta: Meta) -> list[Meta]:
     weights = kept / "weights.safetensors"
     told: list[Meta] = []
     for number, stage in enumerate(job.config.stages, start=1):
+        if fitted.stopped == "minutes":
+            return []
         step = Step(job, stage, number)
         job.learner.network.load_state_dict(load_weights(weights)[0])
+        _begin(step.folder, weights)
         done = step.folder / "done.safetensors"
         if done.exists():
             tensors, stored = load_weights(done)
             job.learner.network.load_state_dict(tensors)
         else:
-            stored = _run(step)
+            try:
+                stored = _run(step)
+            except _TimeUp:
+                fitted.stopped = "minutes"
+                return []
             save_weights(done, job.learner.network, meta | stored)
         weights = done
         told.append({key: stored[key] for key in ("stage", "chosen", "val_macro_f1")})
@@ -79,6 +96,14 @@ def run_stages(job: Job, meta: Meta) -> list[Meta]:
     if told:
         save_weights(kept / "final.safetensors", job.learner.network, meta | {"stages": told})
     return told
+
+
+def _begin(folder: Path, weights: Path) -> None:
+    """Leave nothing of a stage that began with other weights, and note those that it begins with now."""
+    mark, now = folder / "begins-with", sha256(weights.read_bytes()).hexdigest()
+    if folder.exists() and (not mark.exists() or mark.read_text(encoding="utf-8") != now):
+        shutil.rmtree(folder)
+    write_text(mark, now)
 
 
 def _choice(stored: Meta) -> str:
@@ -91,8 +116,13 @@ def _run(step: Step) -> Meta:
 
 
 def _train(step: Step) -> dict[str, float]:
-    train_stage(step.job, step.stage, step.folder, step.number)
+    _in_time(train_stage(step.job, step.stage, step.folder, step.number))
     return {}
+
+
+def _in_time(fitted: Fitted) -> None:
+    if fitted.stopped == "minutes":
+        raise _TimeUp
 
 
 def _tau_norm(step: Step) -> dict[str, float]:
@@ -100,10 +130,11 @@ def _tau_norm(step: Step) -> dict[str, float]:
     head = linear_head(network, stage)
     grid = [i / 10 for i in range(21)] if stage.tau == "tuned" else [float(stage.tau)]
     features, target = pooled_features(step.job, "val")
+    features = features.to(head.weight.device)
     heads = {tau: tau_normalize(head, tau) for tau in grid}
     classes = step.job.ready.classes
     scores = {
-        tau: score(made(features), target, classes, step.job.learner.loss)["val_macro_f1"]
+        tau: score(made(features).detach().cpu(), target, classes, step.job.learner.loss)["val_macro_f1"]
         for tau, made in heads.items()
     }
     best = max(grid, key=lambda tau: scores[tau])
@@ -132,7 +163,7 @@ def _merge(step: Step) -> dict[str, float]:
     for name in ("instance", balanced):
         job.learner.network.load_state_dict(start)
         own = stage.model_copy(update={"sampler": stage.sampler.model_copy(update={"name": name})})
-        train_stage(job, own, step.folder / name, step.number)
+        _in_time(train_stage(job, own, step.folder / name, step.number))
         parents.append({key: value.clone() for key, value in job.learner.network.state_dict().items()})
     grid = [i / 10 for i in range(11)]
     scores = {}

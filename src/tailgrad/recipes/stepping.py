@@ -1,6 +1,6 @@
 """Which step and which objective a configuration means, and which parts of a method go together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,7 +15,7 @@ from tailgrad.models import Classifier, Projector
 from tailgrad.optim import AsymmetricSAM
 from tailgrad.recipes.combine import combine_in, step_of, wants_each_loss
 from tailgrad.recipes.components import NONE, build, components
-from tailgrad.recipes.config import AuxiliaryConfig, Config, SharpnessConfig
+from tailgrad.recipes.config import AuxiliaryConfig, Config, NamedConfig, SharpnessConfig
 
 
 def choose_step(config: Config) -> Step:
@@ -100,6 +100,32 @@ def check_together(config: Config) -> None:
     elif config.partner.name != NONE and config.architecture.name != "bbn":
         _refuse("partner.name is for bbn and cmo", (config.partner.name,), "leave it out")
     _check_needs(config)
+    _check_monitor(config)
+    _check_second_loss(config)
+
+
+def _check_monitor(config: Config) -> None:
+    """A monitor attributes gradients by the class of each image, in one pass of the network."""
+    if config.interference.monitor_every:
+        what = "interference.monitor_every is for one class an image and one pass a step"
+        if config.mixing.name != NONE:
+            _refuse(what, (config.mixing.name,), "set interference.monitor_every=0")
+        if config.architecture.name == "bbn" or has_auxiliary(config.auxiliary):
+            second = config.auxiliary.name if has_auxiliary(config.auxiliary) else "bbn"
+            _refuse(what, (second,), "set interference.monitor_every=0")
+
+
+def _check_second_loss(config: Config) -> None:
+    auxiliary = config.auxiliary
+    if not has_auxiliary(auxiliary):
+        return
+    if config.combine.name == "share_balancer":
+        what = "a second loss passes other images through the backbone that share_balancer balances by class,"
+        _refuse(what, (auxiliary.name,), "leave one out")
+    views = {"nt_xent": 2, "bcl": 2}.get(auxiliary.name, 0)
+    if auxiliary.views < views:
+        what = f"auxiliary.views must be at least {views} for {auxiliary.name}"
+        _refuse(what, (str(auxiliary.views),), f"set auxiliary.views={views}")
 
 
 def _check_partner(what: str, config: Config) -> None:
@@ -116,12 +142,46 @@ def _check_needs(config: Config) -> None:
     if getattr(made, "takes", "") == "features" and loss != "dot_regression":
         remedy = f"set auxiliary.name={loss} beside loss.name=cross_entropy"
         _refuse("loss.name must train the classifier", (loss,), remedy)
-    head = {"ldam": "cosine", "dot_regression": "etf"}.get(loss, config.head.name)
-    if head != config.head.name:
-        _refuse(f"loss.name={loss} needs a head of its own", (config.head.name,), f"set head.name={head}")
+    for place, one in _losses(config):
+        needed = _head_of(one)
+        if needed not in (None, config.head.name):
+            what = f"{place}.name={one.name} needs a head of its own"
+            _refuse(what, (config.head.name,), f"set head.name={needed}")
+    if _head_of(config.loss) == "cosine":
+        _check_scale(config)
+    if config.head.name == "etf" and config.architecture.name != "single":
+        _refuse("head.name=etf needs architecture.name=single", (config.architecture.name,), "leave it out")
+    if needs_each_loss(config) and getattr(made, "set_level", False):
+        by = config.sharpness.name if is_sharp(config) else config.combine.name
+        _refuse("loss.name must give one loss an example", (loss, by), "leave one out")
     if loss == "ride" and config.architecture.name != "multi_expert":
         remedy = "set architecture.name=multi_expert"
         _refuse("loss.name=ride needs experts", (config.architecture.name,), remedy)
+
+
+def _losses(config: Config) -> Iterator[tuple[str, NamedConfig]]:
+    """The method's loss and those of its stages, with their keys."""
+    yield "loss", config.loss
+    for place, stage in enumerate(config.stages):
+        if stage.loss is not None:
+            yield f"stages[{place}].loss", stage.loss
+
+
+def _head_of(loss: NamedConfig) -> str | None:
+    """The one head that a loss works on."""
+    name = loss.options.get("base", "cross_entropy") if loss.name == "ride" else loss.name
+    return {"ldam": "cosine", "dot_regression": "etf"}.get(name)
+
+
+def _check_scale(config: Config) -> None:
+    """LDAM's margins are in units of the scale that the head multiplies cosines by."""
+    of_loss = config.loss.options.get("base_options", config.loss.options).get("scale", 30.0)
+    of_head = config.head.options.get("scale", 30.0)
+    if of_loss != of_head:
+        what = f"loss.options.scale must be {of_head} as head.options.scale is"
+        _refuse(what, (str(of_loss),), "give both the same")
+    if config.head.options.get("learn_scale"):
+        _refuse("head.options.learn_scale must be false with margins", ("true",), "leave it out")
 
 
 def _refuse(what: str, got: Sequence[str], remedy: str) -> None:
