@@ -9,8 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tailgrad.checks import InputError
+from tailgrad.engine import MonitoredStep, sharp_step
+from tailgrad.engine.learner import Learner
 from tailgrad.interference import Monitor, Update
+from tailgrad.losses import SeesawLoss
 from tailgrad.optim import SAM, AsymmetricSAM, ClassGradientOptimizer, PCGrad
+from tailgrad.types import Batch
 
 Y = torch.tensor([2, 0, 0, 3, 0, 2, 0, 3, 1, 0, 2, 0])
 X = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
@@ -40,7 +44,8 @@ def _sgd(net: nn.Module) -> torch.optim.Optimizer:
 
 
 def _sharp(net: nn.Module, variant: str) -> Any:
-    options = {"imbsam": {"eta": 3}, "cc_sam": {"classifier": net[4]}}.get(variant, {})
+    last = list(net.children())[-1]
+    options = {"imbsam": {"eta": 3}, "cc_sam": {"classifier": last}}.get(variant, {})
     return AsymmetricSAM(net, _sgd(net), COUNTS, rho=0.3, variant=variant, options=options)
 
 
@@ -190,6 +195,19 @@ def test_passes_of_others_at_moved_weights_are_not_taken_for_the_first(make: Cal
         wanted = torch.dot(torch.cat([g.flatten() for g in found]), before - _flat(net))
         assert sum(monitor.records[-1]["product"].values()) == pytest.approx(float(wanted), rel=1e-9)
     assert monitor.records[-1]["unknown"] == monitor.records[-1]["masked"] == []
+
+
+def test_the_loop_of_the_package_is_monitored_and_its_loss_counts_each_batch_once() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2))
+    loss = SeesawLoss([3, 1], reduction="none")
+    learner = Learner.plain(net, loss, lr=0.1)
+    learner.optimizer = learner.fabric.setup_optimizers(SAM(net, _sgd(net)))
+    step = MonitoredStep(sharp_step, Monitor(net, 2, every=1), [])
+    before = loss.seen.clone()
+    for _ in range(3):
+        step(learner, Batch(torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 0, 0]), torch.arange(4)))
+    assert [record["unknown"] for record in step.monitor.records] == [[], [], []]
+    assert (loss.seen - before).tolist() == [9, 3]
 
 
 # Update.of_step

@@ -197,12 +197,7 @@ def test_one_hot_rows_equal_class_indices_or_are_refused(name: str) -> None:
         build(name)(x, 0.9 * rows + 0.1 / 3)
 
 
-COUPLED = {"group_dro": "a class's mean is over the batch, which soft targets change"}
-
-
-@pytest.mark.parametrize(
-    "name", [n for n in LOSSES if has(n, "soft_targets") and not has(n, "set_level") and n not in COUPLED]
-)
+@pytest.mark.parametrize("name", [n for n in LOSSES if has(n, "soft_targets") and not has(n, "set_level")])
 @given(st.integers(0, 10_000))
 @few
 def test_soft_targets_mix_the_losses_of_the_classes(name: str, seed: int) -> None:

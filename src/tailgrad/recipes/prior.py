@@ -10,6 +10,7 @@ from tailgrad.correction_ledger import Ledger, ledger
 from tailgrad.recipes.config import Config, StageConfig
 from tailgrad.recipes.even_classes import even_correction
 from tailgrad.recipes.orders import make_order, order_correction
+from tailgrad.recipes.stepping import sharp_correction
 from tailgrad.types import ClassInfo, Correction
 
 Named = tuple[str, Correction | None]
@@ -62,6 +63,7 @@ def _of_training(config: Config, classes: ClassInfo, target: Sequence[int], loss
         (f"sampler {config.sampler.name}", order_correction(order)),
         (f"loss {config.loss.name}", correction_of(loss)),
         (f"combine {config.combine.name}", even_correction(config.combine, classes.counts, batch)),
+        (f"sharpness {config.sharpness.name}", sharp_correction(config.sharpness, classes.counts)),
     ]
 
 

@@ -12,10 +12,11 @@ from tailgrad.engine import Auxiliary, joint_objective, sharp_step, two_branch_o
 from tailgrad.engine.learner import Objective, plain_objective
 from tailgrad.engine.loop import Step
 from tailgrad.models import Classifier, Projector
-from tailgrad.optim import AsymmetricSAM
+from tailgrad.optim import AsymmetricSAM, ImbSAM
 from tailgrad.recipes.combine import combine_in, step_of, wants_each_loss
 from tailgrad.recipes.components import NONE, build, components
 from tailgrad.recipes.config import AuxiliaryConfig, Config, NamedConfig, SharpnessConfig
+from tailgrad.types import Correction
 
 
 def choose_step(config: Config) -> Step:
@@ -272,6 +273,20 @@ def _sharp(
         options=options,
     )
     return cast("Optimizer", made)
+
+
+def sharp_correction(sharpness: SharpnessConfig, counts: Sequence[int]) -> Correction | None:
+    """How a sharpness-aware optimiser shifts the class prior: ImbSAM doubles the loss of rare classes.
+
+    Example:
+        >>> sharp_correction(SharpnessConfig(name="imbsam"), [100, 5]).log_shift
+        (0.0, 0.6931471805599453)
+        >>> sharp_correction(SharpnessConfig(name="sam"), [100, 5]) is None
+        True
+    """
+    if sharpness.name != "imbsam":
+        return None
+    return ImbSAM(list(counts), **{"eta": tail_bound(counts)} | sharpness.options).correction()
 
 
 def tail_bound(counts: Sequence[int], usual: int = 20) -> int:
