@@ -181,9 +181,7 @@ def test_text_and_dictionary() -> None:
     assert len(lines) == 17
     assert max(map(len, lines)) <= 110
     assert "  ... 290 more" in lines
-    assert lines[-1].startswith(
-        "not over-corrected, 0.00 of the imbalance is left: prior 0.003333 for 0, 0.003333 for"
-    )
+    assert lines[-1].startswith("the class prior is corrected: prior 0.003333 for 0, 0.003333 for")
     fields = json.loads(json.dumps(found.to_dict()))
     assert fields["correlation"] is None
     assert fields["components"][0]["name"] == "adjusted"

@@ -104,8 +104,8 @@ class Ledger:
             "components": [{"name": n, "kind": c.kind, "lift": self.lift(n).tolist()} for n, c in entries],
             "sampled_prior": self.sampled_prior.tolist(),
             "weights": self.weights.tolist(),
-            "train_shift": self.train_shift.tolist(),
-            "test_shift": self.test_shift.tolist(),
+            "train_shift": (self.train_shift + 0.0).tolist(),
+            "test_shift": (self.test_shift + 0.0).tolist(),
             "prior": self.prior.tolist(),
             "span": self.span,
             "log_imbalance": self.log_imbalance,
@@ -320,6 +320,18 @@ def _class_line(found: Ledger, k: int, width: int) -> str:
     return f"  {found.class_names[k][:20]:{width}} {n:10d}" + "".join(f" {x:10.4g}" for x in numbers)
 
 
+def _word(found: Ledger, share: float) -> str:
+    """What was made of the imbalance, of which ``share`` is left; below 0 it is reversed."""
+    if found.over_corrected:
+        return f"over-corrected, {abs(share):.2f} of the imbalance is {'reversed' if share < 0 else 'left'}"
+    if share >= 0.995:
+        return "the class prior is that of the data"
+    if abs(share) < 0.005:
+        return "the class prior is corrected"
+    beyond = f"corrected, {-share:.2f} of the imbalance beyond, which is within bounds"
+    return beyond if share < 0 else f"corrected in part, {share:.2f} of the imbalance is left"
+
+
 def _verdict(found: Ledger) -> str:
     order = _order(found)
     left_out = len(found.class_counts) - len(order)
@@ -329,13 +341,7 @@ def _verdict(found: Ledger) -> str:
         return f"the classes are balanced: nothing to correct{moved}{note}"
     most, least = found.prior[order[0]], found.prior[order[-1]]
     share = round(math.log(most / least) / found.log_imbalance, 2) + 0.0
-    word = "over-corrected" if found.over_corrected else "not over-corrected"
-    left = (
-        f"{share:.2f} of the imbalance is left"
-        if share >= 0
-        else f"{-share:.2f} of the imbalance is reversed"
-    )
-    return (
-        f"{word}, {left}: prior {most:.4g} for {found.class_names[order[0]][:20]}, {least:.4g} for "
-        f"{found.class_names[order[-1]][:20]} (uniform {1 / len(order):.4g}){note}"
-    )
+    unknown = f", apart from {' + '.join(found.listed)}" if found.listed else ""
+    first, last = (found.class_names[k][:20] for k in (order[0], order[-1]))
+    ends = f"prior {most:.4g} for {first}, {least:.4g} for {last} (uniform {1 / len(order):.4g})"
+    return f"{_word(found, share)}{unknown}: {ends}{note}"

@@ -102,7 +102,7 @@ FILES = {
     "a section of the regime": (
         "--method",
         "optim: {lr: 1}",
-        "may set only head, loss, combine, got 'optim'",
+        "may set only head, loss, .* got 'optim'",
     ),
     "an unknown head": ("--method", "head: {name: cbsa}", "did you mean 'csba'"),
     "no mapping": ("--method", "- head", "must hold a YAML mapping, got list"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tailgrad.cli.options import JsonOption
-from tailgrad.cli.output import show_json, show_table, show_text
+from tailgrad.cli.output import show_json, show_raw, show_table, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,3 +83,18 @@ def _show_all(entries: "Sequence[Entry]") -> None:
             if value and key != "kind":
                 title = f"{entry.kind}:" if key == "name" else f"  {titles.get(key, key)}:"
                 show_text(f"{title} {value.replace('``', '')}")
+        for line in _content(entry):
+            show_raw(line)
+
+
+def _content(entry: "Entry") -> list[str]:
+    """The YAML that the name of a method, regime or recipe stands for."""
+    import yaml
+
+    from tailgrad.recipes.compose import ABOUT, overlay
+
+    if entry.kind not in ("method", "regime", "recipe"):
+        return []
+    content = {key: value for key, value in overlay(f"{entry.kind}s", entry.name).items() if key not in ABOUT}
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
+    return ["  is:", *(f"    {line}" for line in text.splitlines())]

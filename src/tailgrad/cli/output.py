@@ -65,6 +65,10 @@ def show_raw(text: str) -> None:
     print(text)
 
 
+_NEVER_BROKEN = ("kind", "name", "method")
+"""Columns of what one copies from the screen."""
+
+
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on standard output: numbers to the right and never broken.
 
@@ -82,7 +86,8 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     for place, name in enumerate(header):
         numbers = bool(rows) and all(_is_number(row[place]) for row in rows)
         plain = numbers and all("[" not in row[place] for row in rows)
-        table.add_column(name, justify="right" if plain else "left", no_wrap=numbers, overflow="fold")
+        whole = numbers or name in _NEVER_BROKEN
+        table.add_column(name, justify="right" if plain else "left", no_wrap=whole, overflow="fold")
     for row in rows:
         table.add_row(*(Text(_plain(cell)) for cell in row))
     # Rich takes 80 columns where there is no terminal; a file or a pipe gets every row on one line.

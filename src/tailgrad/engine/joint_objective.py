@@ -1,15 +1,12 @@
 """A supervised loss with a second loss on features beside it."""
 
-from collections.abc import Callable
-from typing import cast
-
+import torch
 from torch import Tensor, nn
 
 from tailgrad.checks import in_range
 from tailgrad.engine.carried import carried
 from tailgrad.engine.examples import Examples
 from tailgrad.engine.learner import Learner
-from tailgrad.types import Output
 
 
 class Auxiliary(nn.Module):
@@ -28,7 +25,6 @@ class Auxiliary(nn.Module):
     and views assumed.
 
     Example:
-        >>> import torch
         >>> from tailgrad.losses import NTXentLoss
         >>> joint = Auxiliary(NTXentLoss(), weight=0.5)
         >>> joint(torch.randn(2, 4, 8), torch.tensor([0, 1, 1, 0])).shape
@@ -45,7 +41,8 @@ class Auxiliary(nn.Module):
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """The weighted loss of features [V, N, D] or [N, D]."""
-        projected = self.projector(features.flatten(0, -2)).view(*features.shape[:-1], -1)
+        wide = features.to(torch.promote_types(features.dtype, torch.float32))
+        projected = self.projector(wide.flatten(0, -2)).view(*features.shape[:-1], -1)
         value: Tensor = self.weight * self.loss(projected, labels)
         return value
 
@@ -63,12 +60,11 @@ def joint_objective(learner: Learner, examples: Examples) -> Tensor:
     Example: see ``tests/engine/test_joint_objective.py``.
     """
     auxiliary = carried(learner.loss, "auxiliary", Auxiliary)
-    outputs = cast("Callable[[Tensor], Output]", learner.model.outputs)
-    output = outputs(examples.images)
+    output = learner.outputs(examples.images)
     takes = getattr(learner.loss, "takes", "logits")
     supervised = learner.loss_at(getattr(output, takes), examples.target)
     features, views = output.features, examples.views
     if auxiliary.on_views and views is not None:
-        features = outputs(views.flatten(0, 1)).features.view(len(views), len(examples.labels), -1)
+        features = learner.outputs(views.flatten(0, 1)).features.view(len(views), len(examples.labels), -1)
     value: Tensor = supervised + auxiliary(features, examples.labels)
     return value

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tailgrad.engine.examples import Examples
 from tailgrad.engine.schedule import Schedule
 from tailgrad.losses.each import each_of_mean
-from tailgrad.types import Batch
+from tailgrad.types import Batch, Output
 
 Transform = Callable[[Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]
@@ -142,9 +142,19 @@ class Learner:
     def loss_of(self, images: Tensor, target: Tensor) -> Tensor:
         """The loss of prepared images, reading the part of the output that the loss takes."""
         takes = getattr(self.loss, "takes", "logits")
-        outputs = cast("Callable[[Tensor], object]", getattr(self.model, "outputs", None))
-        seen = self.model(images) if takes == "logits" else getattr(outputs(images), takes)
+        seen = self.model(images) if takes == "logits" else getattr(self.outputs(images), takes)
         return self.loss_at(seen, self.fabric.to_device(target))
+
+    def outputs(self, images: Tensor) -> Output:
+        """All that the model computes of prepared images, in float32 or wider, under the learner's precision.
+
+        Fabric's wrapper enters autocast around ``forward`` alone.
+        """
+        outputs = cast("Callable[[Tensor], Output]", self.model.outputs)
+        with self.fabric.autocast():
+            output = outputs(images)
+        experts = None if output.experts is None else _wide(output.experts)
+        return Output(_wide(output.logits), _wide(output.features), experts)
 
     def loss_at(self, seen: Tensor, target: Tensor) -> Tensor:
         """The loss of what it takes; where it is one an example, their mean is the loss's own mean."""
@@ -162,6 +172,10 @@ class Learner:
         return self.images(seen.flatten(0, 1)).view(seen.shape)
 
 
+def _wide(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 class _Direct(nn.Module):
     def __init__(self, fabric: Fabric, network: nn.Module) -> None:
         super().__init__()
@@ -170,7 +184,7 @@ class _Direct(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         with self.fabric.autocast():
             logits: Tensor = self.module(images)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return _wide(logits)
 
     def outputs(self, images: Tensor) -> Any:
         with self.fabric.autocast():

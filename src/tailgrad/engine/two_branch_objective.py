@@ -30,7 +30,8 @@ def two_branch_objective(learner: Learner, examples: Examples) -> Tensor:
     images, labels = examples.partner
     weight = bbn_weight(learner.epoch, learner.epochs)
     mixed = cast("Callable[[Tensor, Tensor, float], Tensor]", learner.model.mixed)
-    logits = mixed(examples.images, images, weight)
+    with learner.fabric.autocast():
+        logits = mixed(examples.images, images, weight)
     conventional: Tensor = learner.loss(logits, examples.target)
     with frozen(learner.loss):  # a loss with state counts a step once, by its conventional batch
         rebalanced: Tensor = learner.loss(logits, labels)

@@ -26,10 +26,19 @@ def announce(job: Job, seconds: float) -> None:
     layout = "channels last" if config.train.channels_last else "contiguous"
     say(
         f"{config.method} on {config.model.name}: {config.train.precision}, {layout}; at most "
-        f"{config.train.epochs} epochs of {steps} steps, {needed}"
+        f"{config.train.epochs} epochs of {steps} steps, {needed}{_stages(job)}"
     )
     if job.prior.entries:
         say(str(job.prior) if say.runs_left == 1 else f"class prior: {str(job.prior).splitlines()[-1]}")
+
+
+def _stages(job: Job) -> str:
+    """What is trained after that: it is not in the time, which is that of the first training."""
+    told = [
+        f"{stage.name} ({stage.epochs} epochs)" if stage.kind in ("train", "merge") else stage.name
+        for stage in job.config.stages
+    ]
+    return f"; then {', '.join(told)}" if told else ""
 
 
 def _step_cost(job: Job) -> float:

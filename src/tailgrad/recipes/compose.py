@@ -159,7 +159,7 @@ def refuse_regime_keys(name: str, own: Mapping[str, Any], *, allow: bool = False
     if foreign and not allow:
         raise InputError(
             f"method {name!r} may set only {', '.join(METHOD_KEYS)}, got {foreign[0]!r}, a key of the "
-            "regime; move it there, or allow it with --own-regime"
+            "regime; move it there, give it with --set, or allow it with compare --own-regime"
         )
 
 

@@ -19,6 +19,12 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        """A word alone is the name."""
+        return {"name": value} if isinstance(value, str) and "name" in cls.model_fields else value
+
 
 class DataConfig(Section):
     """Where the images come from and how they are cut and split.
@@ -204,15 +210,14 @@ class StageConfig(Section):
     def _known(self) -> set[str]:
         if self.kind in ("tau_norm", "ncm"):
             return {"tau"} if self.kind == "tau_norm" else set()
-        known = {"epochs", "trains", "loss", "optim", "features"}
-        if self.features == "smote":
-            return known | {"head", "max_norm", "neighbours"}
-        known |= {"sampler", "mixing"}
+        known = {"epochs", "trains", "loss", "optim"}
         if self.kind == "merge":
-            return known
-        return (
-            known | {"head", "max_norm"} | ({"head_lr_factor"} if self.trains == "head_and_scales" else set())
-        )
+            return known | {"sampler", "mixing"}
+        known |= {"head", "features"} if "scales" in self.trains else {"head", "features", "max_norm"}
+        if self.features == "smote":
+            return known | {"neighbours"}
+        known |= {"sampler", "mixing"}
+        return known | {"head_lr_factor"} if self.trains == "head_and_scales" else known
 
 
 class ScheduleConfig(Section):

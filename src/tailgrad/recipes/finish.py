@@ -155,11 +155,14 @@ def _result(
 
 
 def _prior_left(job: Job, chain: Chain) -> Ledger:
-    """The ledger again, with what fitting made of posthoc methods; they are no reason to stop any more."""
-    if not len(chain.steps):
-        return job.prior
+    """The ledger again, with what training made of the loss's state and fitting of posthoc methods.
+
+    Neither is a reason to stop any more.
+    """
     names = [f"posthoc {one.name}" for one in job.config.posthoc]
     fitted = dict(zip(names, map(correction_of, chain.steps), strict=True))
+    if not job.stage_losses:
+        fitted[f"loss {job.config.loss.name}"] = correction_of(job.learner.loss)
     entries = [(name, fitted.get(name, entry)) for name, entry in job.prior.entries.items()]
     counts, classes = job.prior.class_counts, job.prior.class_names
     return ledger(entries, counts, class_names=classes, allow_double_correction=True)

@@ -14,8 +14,8 @@ MEANING = (
     " classifier prefers frequent classes. Rare classes above frequent ones are one correction too many."
 )
 TUNED = (
-    "One threshold a class, tuned for macro-F1 on validation images. A method that is no better than another"
-    " with tuned thresholds moved only the thresholds."
+    "One threshold a class, tuned for macro-F1 on validation images. If two methods differ as trained and not"
+    " with tuned thresholds, what one of them does is what tuning does too."
 )
 
 
@@ -60,10 +60,11 @@ def _components(ledger: Mapping[str, Any]) -> Table:
 
 
 def _classes(ledger: Mapping[str, Any]) -> Table:
+    counts = ledger["class_counts"]
     columns = ("class_counts", "sampled_prior", "weights", "train_shift", "test_shift", "prior")
     rows = tuple(
-        (name, *(f"{ledger[column][k]:.4g}" for column in columns))
-        for k, name in enumerate(ledger["class_names"])
+        (ledger["class_names"][k], *(_short(ledger[column][k]) for column in columns))
+        for k in sorted(range(len(counts)), key=lambda k: -counts[k])
     )
     header = (
         "class",
@@ -75,6 +76,10 @@ def _classes(ledger: Mapping[str, Any]) -> Table:
         "prior left",
     )
     return Table("The prior by class", header, rows)
+
+
+def _short(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value + 0.0:.3g}"
 
 
 def _plain(result: Mapping[str, Any], name: str) -> float | None:
