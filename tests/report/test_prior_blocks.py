@@ -1,6 +1,7 @@
 """The blocks on class prior, thresholds and stages, read back against the ledger's own numbers."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tailgrad.correction_ledger import ledger
 from tailgrad.report import write_report
 from tailgrad.report.blocks import Folded, Table, Text
-from tailgrad.report.prior import MEANING, TUNED, prior_blocks
+from tailgrad.report.prior import MEANING, TUNED, method_blocks, prior_blocks
 from tailgrad.types import Correction
 
 COUNTS = (700, 200, 100)
@@ -196,3 +197,22 @@ def test_a_report_shows_the_blocks_and_one_of_an_older_run_does_without(
     ):
         assert words in after
         assert words not in before
+
+
+def test_methods_stand_side_by_side() -> None:
+    counts = (900, 90, 9)
+    plain = {
+        "prior": ledger([], counts).to_dict(),
+        "test": {"macro_f1": {"value": 0.4}},
+        "tuned": {"macro_f1": 0.5},
+    }
+    half = Correction("weight", tuple(-0.5 * math.log(n) for n in counts))
+    stages = [{"stage": "crt", "epochs": 10, "chosen": {}, "val_macro_f1": 0.5}]
+    weighted = {**plain, "prior": ledger([("weights", half)], counts).to_dict(), "stages": stages}
+    better = {**weighted, "test": {"macro_f1": {"value": 0.6}}, "tuned": {"macro_f1": 0.6}}
+    (table,) = [b for b in method_blocks({"ce": [plain], "w": [weighted, better]}) if b.kind == "table"]
+    assert table.rows == (
+        ("ce", "nothing", "1.00", "0.400", "0.500", "0"),
+        ("w", "weights", "0.50", "0.500", "0.550", "10"),
+    )
+    assert method_blocks({"old": [{"test": {}}]}) == ()

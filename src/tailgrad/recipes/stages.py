@@ -90,7 +90,8 @@ def run_stages(job: Job, meta: Meta, fitted: Fitted) -> list[Meta]:
                 return []
             save_weights(done, job.learner.network, meta | stored)
         weights = done
-        told.append({key: stored[key] for key in ("stage", "chosen", "val_macro_f1")})
+        epochs = stage.epochs if stage.kind in ("train", "merge") else 0
+        told.append({key: stored[key] for key in ("stage", "chosen", "val_macro_f1")} | {"epochs": epochs})
         found = f"validation macro-F1 {stored['val_macro_f1']:.3f}{_choice(stored)}"
         job.say(f"stage {number}, {stage.name}: {found}")
     if told:

@@ -1,7 +1,7 @@
 """What a method made of the class prior, and what tuned thresholds give, as blocks of a report."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tailgrad.report.blocks import Block, Table, Text
@@ -44,6 +44,47 @@ def prior_blocks(result: Mapping[str, Any]) -> tuple[Block, ...]:
         )
         blocks.append(Table("Later stages", ("stage", "validation macro-F1", "chosen"), rows))
     return tuple(blocks)
+
+
+def method_blocks(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Block, ...]:
+    """One row a method: what corrects the prior, what is left of the imbalance, macro-F1 as is and tuned.
+
+    Args:
+        results: results of each method's runs in seed order; the ledger shown is the first seed's.
+
+    Example:
+        >>> method_blocks({"ce": [{}]})
+        ()
+    """
+    header = ("method", "corrects", "imbalance left", "macro-F1", "with tuned thresholds", "further epochs")
+    known = {name: runs for name, runs in results.items() if runs and runs[0].get("prior")}
+    rows = tuple((name, *_of_method(runs)) for name, runs in known.items())
+    return (Text(MEANING), Text(TUNED), Table("By method", header, rows)) if rows else ()
+
+
+def _of_method(runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    ledger = runs[0]["prior"]
+    means = [
+        sum(values) / len(values)
+        for values in (
+            [run["test"]["macro_f1"]["value"] for run in runs],
+            [run["tuned"]["macro_f1"] for run in runs],
+        )
+    ]
+    further = sum(int(stage.get("epochs", 0)) for stage in runs[0].get("stages", ()))
+    return (
+        ", ".join(one["name"] for one in ledger["components"]) or "nothing",
+        f"{_left(ledger):.2f}",
+        *map(number, means),
+        str(further),
+    )
+
+
+def _left(ledger: Mapping[str, Any]) -> float:
+    """Share of the log imbalance between the most frequent and the rarest class that is left."""
+    seen = [(n, prior) for n, prior in zip(ledger["class_counts"], ledger["prior"], strict=True) if n]
+    (most, before), (least, after) = max(seen), min(seen)
+    return math.log(before / after) / math.log(most / least) + 0.0 if most > least else 0.0
 
 
 def _components(ledger: Mapping[str, Any]) -> Table:

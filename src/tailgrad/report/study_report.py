@@ -1,11 +1,14 @@
 """The page of a study: several methods over seeds."""
 
+from typing import Any
+
 from tailgrad.report.blocks import Block, Folded, Page, Section, Table, Text
 from tailgrad.report.class_differences import class_difference_blocks
 from tailgrad.report.comparison import comparison_blocks, comparison_cards
 from tailgrad.report.conflict import branch_blocks, conflict_blocks
 from tailgrad.report.figures import curves
 from tailgrad.report.folders import Study
+from tailgrad.report.prior import method_blocks
 from tailgrad.report.run_report import SCORE_MEANING, confusion_blocks, curve, made_blocks
 from tailgrad.report.tables import key_table
 from tailgrad.report.wording import duration, short
@@ -26,6 +29,7 @@ def study_page(study: Study) -> Page:
         Section("Where the errors go", confusion_blocks(study.runs)),
         Section("Which classes oppose one another", conflict_blocks(measured)),
         Section("Branches", branch_blocks(measured)),
+        Section("Class prior and thresholds", method_blocks(_results(study))),
         Section("Training", _training_blocks(study)),
         Section("How this was made", _made_blocks(study)),
     )
@@ -33,6 +37,10 @@ def study_page(study: Study) -> Page:
         study.comparison.get("conclusion") or "The study is not finished: there is no conclusion yet."
     )
     return Page(_title(study), _facts(study), comparison_cards(study.comparison), conclusion, sections)
+
+
+def _results(study: Study) -> dict[str, list[dict[str, Any]]]:
+    return {method: [run.result for run in runs] for method, runs in study.runs.items()}
 
 
 def _title(study: Study) -> str:
