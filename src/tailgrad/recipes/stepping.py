@@ -286,7 +286,8 @@ def sharp_correction(sharpness: SharpnessConfig, counts: Sequence[int]) -> Corre
     """
     if sharpness.name != "imbsam":
         return None
-    return ImbSAM(list(counts), **{"eta": tail_bound(counts)} | sharpness.options).correction()
+    eta = sharpness.options.get("eta", tail_bound(counts))
+    return ImbSAM(list(counts), eta=eta).correction()
 
 
 def tail_bound(counts: Sequence[int], usual: int = 20) -> int:
