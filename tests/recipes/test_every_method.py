@@ -16,7 +16,7 @@ from tailgrad.recipes.run_folder import RunFolder
 SMALL: dict[str, Any] = {
     "data": {"size": 32, "near_duplicates": False},
     "model": {"name": "resnet8"},
-    "train": {"epochs": 2, "batch_size": 8, "precision": "float32", "channels_last": False},
+    "train": {"epochs": 1, "batch_size": 8, "precision": "float32", "channels_last": False},
     "interference": {"enabled": False},
 }
 
