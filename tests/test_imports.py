@@ -6,7 +6,7 @@ from pathlib import Path
 import tailgrad
 
 ROOT = Path(tailgrad.__file__).parent
-BOTTOM = {"types", "checks", "distributed", "files", "frozen", "correction_ledger"}
+BOTTOM = {"types", "checks", "distributed", "files", "frozen", "correction_ledger", "precision"}
 LEAVES = {"data", "samplers", "augment", "heads", "losses", "interference", "posthoc", "evaluate"}
 COMPONENTS = LEAVES | {"models"}
 ALLOWED = {
@@ -17,6 +17,7 @@ ALLOWED = {
     "frozen": set(),
     "files": {"checks"},
     "correction_ledger": {"types", "checks"},
+    "precision": set(),
     **dict.fromkeys(LEAVES, BOTTOM),
     "models": BOTTOM | {"heads"},
     "optim": BOTTOM | COMPONENTS,

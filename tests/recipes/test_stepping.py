@@ -100,6 +100,7 @@ def test_named_methods_go_together(method: str) -> None:
             {"auxiliary": {"name": "nt_xent"}, "combine": {"name": "share_balancer"}},
             "share_balancer balances",
         ),
+        ({"auxiliary": {"name": "nt_xent"}, "sharpness": {"name": "cc_sam"}}, "classifier of cc_sam,"),
         ({"auxiliary": {"name": "bcl", "views": 1}}, "views must be at least 2 for bcl, got '1'"),
         ({"partner": {"name": "reversed"}}, "partner.name is for bbn and cmo, got 'reversed'; leave it out"),
         ({"loss": {"name": "ldam"}, "head": {"name": "linear"}}, "got 'linear'; set head.name=cosine"),

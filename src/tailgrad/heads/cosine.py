@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from tailgrad.checks import in_range
 from tailgrad.heads.init import kaiming_uniform
 from tailgrad.heads.options import check_sizes
-from tailgrad.heads.pooling import check_features, full_precision, mean_positions
+from tailgrad.heads.pooling import check_features, mean_positions
 from tailgrad.heads.unit import unit
+from tailgrad.precision import full_precision
 
 
 class Cosine(nn.Linear):

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from tailgrad.checks import in_range
 from tailgrad.heads.options import check_sizes
-from tailgrad.heads.pooling import check_features, full_precision, mean_positions
+from tailgrad.heads.pooling import check_features, mean_positions
+from tailgrad.precision import full_precision
 
 logger = logging.getLogger("tailgrad")
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from tailgrad.checks import InputError, in_range, one_of
-from tailgrad.heads.pooling import check_features, full_precision, mean_positions
+from tailgrad.heads.pooling import check_features, mean_positions
 from tailgrad.heads.unit import unit
+from tailgrad.precision import full_precision
 
 KINDS = ("raw", "l2", "centred")
 NEARNESS = ("cosine", "distance")

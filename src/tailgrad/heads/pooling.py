@@ -1,28 +1,11 @@
 """Means over positions, in float32 or wider, with and without dropout before them."""
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor, nn
-from torch.amp.autocast_mode import is_autocast_available
 from torch.nn import functional as F
 
 from tailgrad.checks import InputError
-
-
-def full_precision(features: Tensor) -> AbstractContextManager[None]:
-    """A region without autocast on the device of ``features``, for the short sums that need float32.
-
-    Example:
-        >>> x = torch.ones(2, 2)
-        >>> with torch.autocast("cpu", dtype=torch.bfloat16), full_precision(x):
-        ...     (x @ x).dtype
-        torch.float32
-    """
-    device = features.device.type
-    if not is_autocast_available(device):
-        return nullcontext()
-    return torch.autocast(device, enabled=False)
+from tailgrad.precision import full_precision
 
 
 def mean_positions(features: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tailgrad.distributed import is_spread, sum_over_ranks
-from tailgrad.losses.features import full_precision
+from tailgrad.precision import full_precision
 
 
 def gathered(rows: Tensor, spread: bool = True) -> tuple[Tensor, int]:

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from tailgrad.checks import InputError
 from tailgrad.losses.arguments import counted_classes
-from tailgrad.losses.features import check_rows, full_precision
+from tailgrad.losses.features import check_rows
 from tailgrad.losses.targets import check_target, mix, of_labels
 from tailgrad.losses.weighting import check_reduction, listed, reduce
+from tailgrad.precision import full_precision
 from tailgrad.types import Correction
 
 SHORTEST = 1e-8

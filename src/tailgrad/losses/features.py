@@ -1,28 +1,10 @@
 """What losses on features do first with them: shapes, precision, lengths."""
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor
-from torch.amp.autocast_mode import is_autocast_available
 
 from tailgrad.checks import InputError
 from tailgrad.losses.targets import is_readable
-
-
-def full_precision(features: Tensor) -> AbstractContextManager[None]:
-    """A region without autocast on the device of ``features``.
-
-    Example:
-        >>> x = torch.ones(2, 2)
-        >>> with torch.autocast("cpu", dtype=torch.bfloat16), full_precision(x):
-        ...     (x @ x).dtype
-        torch.float32
-    """
-    device = features.device.type
-    if not is_autocast_available(device):
-        return nullcontext()
-    return torch.autocast(device, enabled=False)
 
 
 def unit(features: Tensor) -> Tensor:

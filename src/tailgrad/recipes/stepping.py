@@ -120,6 +120,11 @@ def _check_second_loss(config: Config) -> None:
     auxiliary = config.auxiliary
     if not has_auxiliary(auxiliary):
         return
+    if config.sharpness.name == "cc_sam":
+        what = (
+            "a second loss passes views, which have no class of their own, through the classifier of cc_sam,"
+        )
+        _refuse(what, (auxiliary.name,), "leave one out")
     if config.combine.name == "share_balancer":
         what = "a second loss passes other images through the backbone that share_balancer balances by class,"
         _refuse(what, (auxiliary.name,), "leave one out")
