@@ -25,7 +25,7 @@ from torchvision import datasets, transforms
 from record import paired_ratio, provenance, save
 from tailgrad.augment import Flip, Normalize
 from tailgrad.data import load_images, open_source
-from tailgrad.data.loaders import ResidentLoader
+from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.engine import Learner, Schedule, choose_speed, supervised_step
 from tailgrad.losses import CrossEntropyLoss
 from tailgrad.models import create_model

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailgrad.data import ResidentLoader, StreamingLoader, load_images, open_source
-from tailgrad.data.loaders import epoch_order
+from tailgrad.data.batch_order import epoch_order
 
 SIZE = (32, 32)
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tailgrad.data import open_source
-from tailgrad.data.loaders import ResidentLoader, StreamingLoader
+from tailgrad.data.resident_loader import ResidentLoader
+from tailgrad.data.streaming_loader import StreamingLoader
 
 
 class _Order:

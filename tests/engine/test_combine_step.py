@@ -10,7 +10,7 @@ from lightning.fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from tailgrad.checks import InputError
-from tailgrad.data.loaders import ResidentLoader
+from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.engine import Diverged, Fitted, Learner, LossWatch, Plan, Schedule, fit, supervised_step
 from tailgrad.engine.combine_step import combined_step
 from tailgrad.optim import MGDA, ClassGradientOptimizer, Combiner, PCGrad, UPGrad

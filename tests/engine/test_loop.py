@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tailgrad.checks import InputError
-from tailgrad.data.loaders import ResidentLoader
+from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.engine import (
     Diverged,
     Fitted,
@@ -116,6 +116,41 @@ def test_killed_in_an_epoch_resumes_to_the_same_result(tmp_path: Path) -> None:
     _run(tmp_path / "cut", second)
     for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("stop_at", [2, 7, 8, 9, 11, 17])
+def test_killed_within_an_epoch_goes_on_at_the_same_batch(tmp_path: Path, stop_at: int) -> None:
+    class Kill:
+        def on_step(self, record: StepRecord) -> None:
+            if record.step == stop_at:
+                raise KeyboardInterrupt
+
+        def on_epoch(self, row: dict[str, Any]) -> None: ...
+
+    class Count(Kill):
+        steps = 0
+
+        def on_step(self, _record: StepRecord) -> None:
+            Count.steps += 1
+
+    def log(epoch: int = 0) -> MetricsLog:
+        return MetricsLog(tmp_path / "cut" / "metrics.jsonl", epoch)
+
+    whole, first, second = _learner(), _learner(), _learner()
+    _run(tmp_path / "whole", whole)
+    with pytest.raises(Interrupted):
+        _run(tmp_path / "cut", first, observers=[log(), Kill()], save_minutes=0.0)
+    torch.manual_seed(99)
+    done = load_weights(tmp_path / "cut" / "last.safetensors")[1]["progress"]
+    _run(tmp_path / "cut", second, observers=[log(done["epoch"]), Count()], save_minutes=0.0)
+    assert Count.steps == 18 - done["step"] <= 18 - stop_at + 2  # the watch looks at every second step
+    for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    rows = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "cut")
+    ]
+    assert [{**row, "seconds": 0} for row in rows[0]] == [{**row, "seconds": 0} for row in rows[1]]
 
 
 def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:

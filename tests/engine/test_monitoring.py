@@ -11,8 +11,9 @@ from lightning.fabric.loggers import CSVLogger
 from torch import Tensor, nn
 
 from tailgrad.checks import InputError
-from tailgrad.data.loaders import ResidentLoader
+from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.engine import Learner, LossWatch, MetricsLog, Plan, ScalarLog, Schedule, fit, supervised_step
+from tailgrad.engine.checkpoint import load_weights
 from tailgrad.engine.combine_step import combined_step
 from tailgrad.engine.monitoring import MonitoredStep
 from tailgrad.engine.observers import Observer
@@ -63,11 +64,10 @@ def _fit(learner: Learner, folder: Path, epochs: int, monitor: Monitor | None, m
     torch.manual_seed(2)
     images = torch.randint(256, (22, 3, 4, 4), dtype=torch.uint8)
     loader = ResidentLoader(images, torch.arange(22) % 2, torch.arange(22), batch_size=8, seed=5)
-    observers: list[Observer] = [
-        MetricsLog(folder / "metrics.jsonl", 0 if monitor is None else monitor.steps // 3)
-    ]
-    observers += more
     plan = Plan(epochs=epochs, keep=folder / "checkpoint", monitor="score")
+    last = plan.keep / "last.safetensors"
+    done = load_weights(last)[1]["progress"]["epoch"] if last.exists() else 0
+    observers: list[Observer] = [MetricsLog(folder / "metrics.jsonl", done), *more]
     step = supervised_step if monitor is None else MonitoredStep(supervised_step, monitor, observers)
     fit(learner, loader, lambda: {"score": 0.5}, plan, step=step, watch=LossWatch(str), observers=observers)
 
@@ -96,13 +96,16 @@ def test_the_loop_trains_the_same_and_writes_records_before_their_epoch(tmp_path
     assert "interference/norm/cat" in logged.read_text()
 
 
-def test_a_run_that_goes_on_numbers_its_records_on(tmp_path: Path) -> None:
-    first, second = _learner(), _learner()
-    _fit(first, tmp_path, 1, Monitor(first.network, NAMES, every=2), [])
+def test_a_run_that_goes_on_writes_the_records_of_one_that_was_never_stopped(tmp_path: Path) -> None:
+    whole, first, second = _learner(), _learner(), _learner()
+    _fit(whole, tmp_path / "whole", 2, Monitor(whole.network, NAMES, every=2), [])
+    _fit(first, tmp_path / "cut", 1, Monitor(first.network, NAMES, every=2), [])
     monitor = Monitor(second.network, NAMES, every=2)
-    monitor.steps = 3
-    _fit(second, tmp_path, 2, monitor, [])
-    assert [line["step"] for line in _lines(tmp_path) if "kind" in line] == [1, 3, 4, 6]
+    _fit(second, tmp_path / "cut", 2, monitor, [])
+    assert [line["step"] for line in _lines(tmp_path / "cut") if "kind" in line] == [1, 3, 5]
+    kept = [{**line, "seconds": 0} for line in _lines(tmp_path / "whole")]
+    assert [{**line, "seconds": 0} for line in _lines(tmp_path / "cut")] == kept
+    assert monitor.steps == 6
 
 
 def _batch() -> Batch:

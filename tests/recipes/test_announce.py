@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from tailgrad.correction_ledger import ledger
-from tailgrad.data.loaders import ResidentLoader
+from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.recipes.announce import announce
 from tailgrad.recipes.compose import validate
 from tailgrad.recipes.talk import Talk, duration

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tailgrad.data.loaders import ResidentLoader
+from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.recipes.components import components
 from tailgrad.recipes.compose import validate
 from tailgrad.recipes.config import NamedConfig

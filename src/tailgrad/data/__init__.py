@@ -20,13 +20,14 @@ To add a kind of source, write one file with a function that returns a Source (i
 from tailgrad.data.audit import Audit, audit
 from tailgrad.data.decode import MAX_PIXELS, UnreadableImage, unreadable
 from tailgrad.data.duplicates import Duplicates, duplicate_groups
-from tailgrad.data.loaders import ResidentLoader, StreamingLoader
 from tailgrad.data.manifest import load_split, save_split, split_hash
 from tailgrad.data.open_source import open_source
 from tailgrad.data.profiles import Profile, counts_for, imbalance_factor, longtail, shortfall
 from tailgrad.data.resident import default_size, load_images
+from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.data.source import Items, Source, choose
 from tailgrad.data.splits import Split, make_split
+from tailgrad.data.streaming_loader import StreamingLoader
 
 __all__ = [
     "MAX_PIXELS",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,8 +12,9 @@ from torch import Tensor
 from tailgrad.engine.checkpoint import load_last, save_last, save_weights
 from tailgrad.engine.learner import Learner
 from tailgrad.engine.observers import Observer, Row
+from tailgrad.engine.random_state import random_state, set_random_state
 from tailgrad.engine.watch import Diverged, LossWatch
-from tailgrad.types import Batch
+from tailgrad.types import Batch, StepRecord
 
 Step = Callable[[Learner, Batch], Tensor]
 
@@ -23,6 +24,9 @@ class Loader(Protocol):
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the order of ``epoch``."""
+
+    def begin_at(self, batch: int) -> object:
+        """Leave out the first ``batch`` batches of the epoch."""
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches."""
@@ -42,6 +46,8 @@ class Plan:
             ends in "loss", higher otherwise.
         seed: seeds every epoch together with its number.
         minutes: stop after the epoch in which this time is used up; None is no limit.
+        save_minutes: least time between two saves of the exact state within an epoch; 0 saves after every
+            step, None at the ends of epochs only.
         keep: folder of ``weights.safetensors`` (best epoch) and ``last.safetensors`` (exact state).
         meta: stored with the weights (class names, counts, configuration).
 
@@ -56,6 +62,7 @@ class Plan:
     monitor: str = "val_macro_f1"
     seed: int = 0
     minutes: float | None = None
+    save_minutes: float | None = 10.0
     meta: dict[str, Any] = field(default_factory=dict)
 
     def better(self, value: float, best: float | None) -> bool:
@@ -76,6 +83,9 @@ class Fitted:
         best_epoch: its epoch.
         seconds: training time so far, over all sittings.
         stopped: why it ended: "epochs", "patience", "minutes", or "" while it runs.
+        done: batches already trained on of the epoch after ``epoch``.
+        held: what the watch, the step and the observers carry on with, by the name of their class.
+        random: state of the generators within an epoch.
 
     Example:
         >>> Fitted().epoch
@@ -88,6 +98,9 @@ class Fitted:
     best_epoch: int = 0
     seconds: float = 0.0
     stopped: str = ""
+    done: int = 0
+    held: dict[str, Any] = field(default_factory=dict)
+    random: dict[str, str] = field(default_factory=dict)
 
 
 class Interrupted(Exception):  # noqa: N818 - it is a request of the user, not an error
@@ -113,8 +126,9 @@ def fit(
 ) -> Fitted:
     """Train until the plan ends; the best weights and the last state are in ``plan.keep``.
 
-    A run that finds ``last.safetensors`` there goes on from it to the same result as one that was never
-    stopped: orders, dropout and augmentation are drawn anew each epoch from (seed, epoch).
+    A run that finds ``last.safetensors`` there goes on from it, in the middle of an epoch too, to the same
+    result as one that was never stopped: orders, dropout and augmentation are drawn anew each epoch from
+    (seed, epoch), and the state of the generators is stored with the rest.
 
     Args:
         learner: what is trained.
@@ -133,17 +147,18 @@ def fit(
     Example: see ``tests/engine/test_loop.py``.
     """
     fitted = _resume(learner, plan)
+    session = _Sitting(learner, batches, plan, step, watch, observers)
     kept = fitted.epoch
     begin = time.monotonic() - fitted.seconds
     limit = None if plan.minutes is None else time.monotonic() + 60 * plan.minutes
     try:
         while not _reason_to_stop(fitted, plan, limit):
-            row = _train_epoch(learner, batches, fitted, plan, step, watch, observers)
+            row = session.epoch(fitted)
             row |= validate()
             fitted.seconds = time.monotonic() - begin
             _keep(learner, fitted, plan, row)
             _tell(observers, row | {"seconds": round(fitted.seconds, 3)})
-            save_last(plan.keep / "last.safetensors", learner, asdict(fitted))
+            session.save(fitted)
             kept = fitted.epoch
     except KeyboardInterrupt as error:
         raise Interrupted(f"stopped by the user; finished epochs kept: {kept}") from error
@@ -168,30 +183,76 @@ def _reason_to_stop(fitted: Fitted, plan: Plan, limit: float | None) -> str:
     return ""
 
 
-def _train_epoch(
-    learner: Learner,
-    batches: Loader,
-    fitted: Fitted,
-    plan: Plan,
-    step: Step,
-    watch: LossWatch,
-    observers: Sequence[Observer],
-) -> Row:
-    epoch = fitted.epoch + 1
-    torch.manual_seed(plan.seed * 1_000_003 + epoch)
-    batches.set_epoch(epoch)
-    learner.start_epoch(epoch, plan.epochs)
-    done = fitted.step
-    for place, batch in enumerate(batches):
-        _set_rate(learner, fitted.epoch + place / len(batches), 1 / len(batches))
-        loss = step(learner, batch)
-        done += 1
-        for record in watch.add(loss, step=done, epoch=epoch, index=batch.index):
-            for observer in observers:
+@dataclass
+class _Sitting:
+    """What one sitting of a run trains with."""
+
+    learner: Learner
+    batches: Loader
+    plan: Plan
+    step: Step
+    watch: LossWatch
+    observers: Sequence[Observer]
+
+    def __post_init__(self) -> None:
+        self._saved = self._began = time.monotonic()
+        self._carried = False
+
+    def epoch(self, fitted: Fitted) -> Row:
+        """Train one epoch, or what is left of it."""
+        epoch = fitted.epoch + 1
+        self._draw(epoch, fitted)
+        before, seconds = fitted.step - fitted.done, fitted.seconds
+        for place, batch in enumerate(self.batches, start=fitted.done):
+            _set_rate(self.learner, fitted.epoch + place / len(self.batches), 1 / len(self.batches))
+            loss = self.step(self.learner, batch)
+            done = before + place + 1
+            self._tell(self.watch.add(loss, step=done, epoch=epoch, index=batch.index))
+            if self._is_due() and place + 1 < len(self.batches):
+                now = seconds + time.monotonic() - self._began
+                self.save(replace(fitted, step=done, done=place + 1, seconds=now))
+        self._tell(self.watch.flush())
+        fitted.epoch, fitted.step = epoch, before + len(self.batches)
+        fitted.done = 0
+        rate = self.learner.optimizer.param_groups[0]["lr"]
+        return {"epoch": epoch, "lr": rate, "train_loss": self.watch.mean()}
+
+    def _tell(self, records: list[StepRecord]) -> None:
+        for record in records:
+            for observer in self.observers:
                 observer.on_step(record)
-    watch.flush()
-    fitted.epoch, fitted.step = epoch, done
-    return {"epoch": epoch, "lr": learner.optimizer.param_groups[0]["lr"], "train_loss": watch.mean()}
+
+    def _draw(self, epoch: int, fitted: Fitted) -> None:
+        """Order and randomness of an epoch, as they were where it is gone on with in its middle."""
+        torch.manual_seed(self.plan.seed * 1_000_003 + epoch)
+        self.batches.set_epoch(epoch)
+        self.learner.start_epoch(epoch, self.plan.epochs)
+        if fitted.done:
+            self.batches.begin_at(fitted.done)
+            set_random_state(fitted.random)
+        if not self._carried:
+            for name, holder in self._holders().items():
+                if name in fitted.held:
+                    holder.load_state(fitted.held[name])
+        self._carried = True
+
+    def _is_due(self) -> bool:
+        """Whether it is time to save; the clock decides when, never what."""
+        minutes = self.plan.save_minutes
+        return minutes is not None and time.monotonic() - self._saved >= 60 * minutes
+
+    def save(self, fitted: Fitted) -> None:
+        """Write the state, from which training goes on to the same end."""
+        self._tell(self.watch.flush())
+        fitted.held = {name: holder.state() for name, holder in self._holders().items()}
+        fitted.random = random_state() if fitted.done else {}
+        save_last(self.plan.keep / "last.safetensors", self.learner, asdict(fitted))
+        self._saved = time.monotonic()
+
+    def _holders(self) -> dict[str, Any]:
+        """Those that hold more than a checkpoint's tensors."""
+        several = (self.watch, self.step, *self.observers)
+        return {type(one).__name__: one for one in several if hasattr(one, "load_state")}
 
 
 def _set_rate(learner: Learner, t: float, one_step: float) -> None:

@@ -1,6 +1,7 @@
 """Our own loop with a monitor of class gradients: what it finds goes to those observers that take records."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +19,7 @@ class MonitoredStep:
 
     Args:
         step: ``supervised_step``, or another that takes one batch from its forward pass to its update.
-        monitor: of the learner's network; its ``steps`` are set to those done, where a run goes on.
+        monitor: of the learner's network.
         observers: those given to ``fit``.
 
     Raises:
@@ -38,6 +39,14 @@ class MonitoredStep:
     def __init__(self, step: Step, monitor: Monitor, observers: Iterable[object]) -> None:
         self.step, self.monitor = step, monitor
         self._takers = [observer.on_record for observer in observers if hasattr(observer, "on_record")]
+
+    def state(self) -> dict[str, Any]:
+        """What the monitor carries from one sitting to the next."""
+        return self.monitor.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on with a monitor of an earlier sitting."""
+        self.monitor.load_state(state)
 
     def __call__(self, learner: Learner, batch: Batch) -> Tensor:
         """One step; a record follows where one was due."""

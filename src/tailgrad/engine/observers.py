@@ -64,6 +64,14 @@ class MetricsLog:
         """Keep a record of the monitor for the end of its epoch: a killed epoch leaves none behind."""
         self._records.append(record)
 
+    def state(self) -> list[Row]:
+        """Records of the epoch in progress, which are not in the file yet."""
+        return self._records
+
+    def load_state(self, state: list[Row]) -> None:
+        """Go on with the records of an unfinished epoch."""
+        self._records = list(state)
+
     def on_epoch(self, row: Row) -> None:
         """Append one line, after one for each record of the epoch; the file is always whole."""
         lines = [*({"epoch": row["epoch"], **record} for record in self._records), row]

@@ -69,6 +69,14 @@ class LossWatch:
         self.total, self.count = self.total + sum(losses), self.count + len(losses)
         return records
 
+    def state(self) -> dict[str, float]:
+        """Sum and number of the losses of an unfinished epoch, once all were looked at."""
+        return {"total": self.total, "count": self.count}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Go on from ``state``."""
+        self.total, self.count = state["total"], int(state["count"])
+
     def mean(self) -> float:
         """Mean loss of the steps since the last call."""
         value = self.total / max(1, self.count)

@@ -30,14 +30,14 @@ class Due:
         if seconds is not None:
             in_range("seconds", seconds, 0, exclusive=True)
         self.every, self.seconds = every, seconds
-        self._step, self._time = 0, 0.0
+        self.step, self._time = 0, 0.0
 
     def now(self, step: int) -> bool:
         """Whether to measure at this step; a step that was due and gave nothing leaves the next one due."""
-        return step >= self._step if self.seconds is None else time.monotonic() >= self._time
+        return step >= self.step if self.seconds is None else time.monotonic() >= self._time
 
     def done(self, step: int) -> None:
         """A measurement was made at this step."""
-        self._step = step + self.every
+        self.step = step + self.every
         if self.seconds is not None:
             self._time = time.monotonic() + self.seconds

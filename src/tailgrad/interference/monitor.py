@@ -189,6 +189,25 @@ class Monitor:
             raise
         self.step_done()
 
+    def state(self) -> dict[str, Any]:
+        """What a monitor of the same network needs to go on where this one stands, as JSON can hold it.
+
+        Of the records, the last ones, in which a drop may go on.
+        """
+        return {
+            "steps": self.steps,
+            "skipped": self.skipped,
+            "due": self._due.step,
+            "pull": [self.pull.own.tolist(), self.pull.others.tolist()],
+            "records": self.records[-_WINDOW:],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on where a monitor of the same network stood (``state``)."""
+        self.steps, self.skipped, self._due.step = state["steps"], state["skipped"], state["due"]
+        self.pull = LogitPull(*(np.array(side) for side in state["pull"]))
+        self.records = list(state["records"])
+
     def drops(self, until: int | None = None, shortest: int = 3) -> list[InitialDrop]:
         """Stretches of records in which updates opposed a class while its loss rose.
 

@@ -50,9 +50,17 @@ class DataConfig(Section):
     root: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    resident: Literal["auto", "device", "memory", "stream"] = "auto"
+    """where decoded images live: on the GPU, in memory, or nowhere (decoded while training); auto goes by
+    size"""
     resident_gb: NonNegative = 4.0
     """decoded images up to this size live in memory; larger sets are decoded while training"""
     workers: Annotated[int, Field(ge=0)] = 2
+    """decoding processes; 0 decodes in the training process"""
+    prefetch: Count = 2
+    """batches that every decoding process works ahead"""
+    on_unreadable: Literal["stop", "skip"] = "stop"
+    """an image that cannot be decoded while training ends the run, or is passed over and counted"""
 
 
 class ModelConfig(Section):
@@ -250,8 +258,22 @@ class TrainConfig(Section):
     augment: tuple[str, ...] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
+    compile: Literal["off", "default", "reduce-overhead", "auto"] = "off"
+    """torch.compile of the network; reduce-overhead adds CUDA graphs; auto is what a measured trial finds"""
+    fused: bool | Literal["auto"] = False
+    """the optimiser's fused kernel"""
+    clip_norm: NonNegative = 0.0
+    """largest norm of the gradient of a step; 0 does not clip"""
+    threads: Count | Literal["auto"] = "auto"
+    """threads of the CPU, which change the last digits; auto is what PyTorch takes, written down and kept"""
+    devices: Count | Literal["auto"] = 1
+    """processes that share every batch; auto is what torchrun or SLURM started"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_minutes: Annotated[float, Field(gt=0)] | None = None
+    save_minutes: NonNegative = 10.0
+    """least time between two saves within an epoch, of what a killed run goes on from"""
+    log_every: Count | Literal["auto"] = "auto"
+    """steps between two looks at the loss, which wait for the device; auto is 1 on a CPU, 20 on a GPU"""
     tensorboard: bool = False
 
 

@@ -23,7 +23,8 @@ from tailgrad.data import (
     make_split,
     open_source,
 )
-from tailgrad.data.loaders import ResidentLoader, StreamingLoader
+from tailgrad.data.resident_loader import ResidentLoader
+from tailgrad.data.streaming_loader import StreamingLoader
 from tailgrad.recipes.assemble import needed_size
 from tailgrad.recipes.config import Config, DataConfig
 from tailgrad.types import ClassInfo

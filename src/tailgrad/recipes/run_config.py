@@ -144,8 +144,8 @@ def _fit(job: Job) -> Fitted:
     loader = training_loader(job)
     last = folder.path / "checkpoint" / "last.safetensors"
     done = load_weights(last)[1]["progress"] if last.exists() else {"epoch": 0, "step": 0}
-    if done["epoch"]:
-        job.say(f"going on after epoch {done['epoch']}")
+    if done["step"]:
+        job.say(_going_on(done))
     observers: list[Observer] = [MetricsLog(folder.path / "metrics.jsonl", done["epoch"])]
     observers += [EarlyConflict(job), *_tensorboard(config, folder)]
     with job.say.progress(config.train.epochs * len(loader), config.method) as bars:
@@ -155,7 +155,7 @@ def _fit(job: Job) -> Fitted:
                 loader,
                 validator(job.learner, job.ready, 2 * config.train.batch_size, config.focus),
                 _plan(job),
-                step=_step(job, observers, done["step"]),
+                step=_step(job, observers),
                 watch=LossWatch(job.ready.name, every=1 if job.learner.fabric.device.type == "cpu" else 20),
                 observers=[*observers, *bars],
             )
@@ -163,7 +163,12 @@ def _fit(job: Job) -> Fitted:
             raise Interrupted(f"{stop} in {folder.path}") from stop
 
 
-def _step(job: Job, observers: list[Observer], done: int) -> Step:
+def _going_on(done: dict[str, Any]) -> str:
+    within = f", at batch {done['done'] + 1} of the next" if done.get("done") else ""
+    return f"going on after epoch {done['epoch']}{within}"
+
+
+def _step(job: Job, observers: list[Observer]) -> Step:
     step, every = choose_step(job.config), job.config.interference.monitor_every
     if not every:
         return step
@@ -173,7 +178,6 @@ def _step(job: Job, observers: list[Observer], done: int) -> Step:
         parameters=job.config.interference.parameters,
         every=every,
     )
-    monitor.steps = done
     return MonitoredStep(step, monitor, observers)
 
 
@@ -198,6 +202,7 @@ def _plan(job: Job) -> Plan:
         monitor=f"val_{_monitor(config)}",
         seed=config.seed,
         minutes=config.train.max_minutes,
+        save_minutes=config.train.save_minutes,
         meta=_meta(job),
     )
 

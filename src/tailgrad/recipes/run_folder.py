@@ -186,15 +186,25 @@ def environment() -> dict[str, Any]:
     }
 
 
-FREE_KEYS = ("max_minutes", "device", "tensorboard")
-"""Keys of ``train`` that may change between two sittings of a run."""
+FREE_KEYS = (
+    "train.max_minutes",
+    "train.device",
+    "train.tensorboard",
+    "train.save_minutes",
+    "train.log_every",
+    "data.resident",
+    "data.resident_gb",
+    "data.workers",
+    "data.prefetch",
+)
+"""Keys that may change between two sittings of a run, since they do not change numbers."""
 
 
 def _check_same(before: Config, now: Config, path: Path) -> None:
     a, b = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
     for key in a:
         was_auto = key.rpartition(".")[2] in SETTLED and b[key] == "auto"
-        if a[key] != b.get(key) and key.removeprefix("train.") not in FREE_KEYS and not was_auto:
+        if a[key] != b.get(key) and key not in FREE_KEYS and not was_auto:
             raise InputError(
                 f"{key} must stay as the run in {path} was started, with {a[key]!r}, got {b.get(key)!r}; "
                 "use another --out for another configuration"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tailgrad.augment import feature_smote
-from tailgrad.data.loaders import ResidentLoader
+from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.engine import (
     Fitted,
     Learner,
@@ -72,6 +72,7 @@ def train_stage(job: Job, stage: StageConfig, folder: Path, number: int) -> Fitt
             monitor="val_macro_f1",
             seed=seed,
             minutes=job.minutes_left(),
+            save_minutes=job.config.train.save_minutes,
             meta={"stage": stage.name},
         )
         write_text(folder / "metrics.jsonl", "") if not folder.exists() else None
