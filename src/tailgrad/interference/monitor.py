@@ -110,6 +110,8 @@ class Monitor:
         self._selection, self._due, self._log = parameters, Due(every, seconds), log
         self._scale, self._is_scaled = scale_of(scaler), scaler is not None
         self._scope: Scope | None = None
+        self._known: dict[str, Any] | None = None  # of the scope, from an earlier sitting
+        self._earlier = 0  # records of earlier sittings that are not among these
         self._measurement: Measurement | None = None
         self._ear: Ear | None = None
         self._is_first = True
@@ -199,14 +201,17 @@ class Monitor:
             "skipped": self.skipped,
             "due": self._due.step,
             "pull": [self.pull.own.tolist(), self.pull.others.tolist()],
+            "earlier": self._earlier + len(self.records[:-_WINDOW]),
             "records": self.records[-_WINDOW:],
+            "scope": self._known if self._scope is None else self._scope.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on where a monitor of the same network stood (``state``)."""
         self.steps, self.skipped, self._due.step = state["steps"], state["skipped"], state["due"]
         self.pull = LogitPull(*(np.array(side) for side in state["pull"]))
-        self.records = list(state["records"])
+        self.records, self._earlier = list(state["records"]), state["earlier"]
+        self._known, self._scope = state["scope"], None
 
     def drops(self, until: int | None = None, shortest: int = 3) -> list[InitialDrop]:
         """Stretches of records in which updates opposed a class while its loss rose.
@@ -237,6 +242,7 @@ class Monitor:
     def _resolve(self, run: Run, inputs: Tree, target: Tensor) -> Scope:
         if self._scope is None:
             self._scope = find_scope(self.model, run, inputs, target, self._selection)
+            self._scope.load_state(self._known or {})
         elif try_classes(self.model, run, inputs, target, self._scope):
             assert self._measurement is not None
             # micro-batches before this one were split
@@ -258,7 +264,7 @@ class Monitor:
             scope.demote(wrong, "its contributions did not add up to its gradient")
             return
         scope.verified |= measurement.tally.checked & scope.measured.keys()
-        if (len(self.records) + 1) % _TRUSTED == 0:
+        if (self._earlier + len(self.records) + 1) % _TRUSTED == 0:
             scope.verified.clear()  # a loss may have changed since
         self._due.done(self.steps - 1)
         self._keep(make_record(found, scope, self.class_names, self.steps), found.pull)

@@ -78,6 +78,23 @@ class Scope:
             else:
                 self.unknown[name] = "its gradient does not all come from the logits of the batch"
 
+    def state(self) -> dict[str, Any]:
+        """What measurements have taught about the parameters, as JSON can hold it."""
+        return {
+            "masked": dict(self.masked),
+            "unknown": dict(self.unknown),
+            "verified": sorted(self.verified),
+            "tried": sorted(self.tried),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what a scope of the same parameters had learnt; nothing from an empty state."""
+        self.masked |= state.get("masked", {})
+        self.unknown |= state.get("unknown", {})
+        self.masked = {name: reason for name, reason in self.masked.items() if name not in self.unknown}
+        self.verified |= set(state.get("verified", ()))
+        self.tried |= set(state.get("tried", ()))
+
     def take(self, found: Splittable) -> bool:
         """Add what a trial found; whether something can no longer be split."""
         changed = [key for key, places in found.layout.items() if self.layout.get(key, places) != places]
