@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test check lint types docs picture bench slow clean
+.PHONY: demo test fuzz floor ceiling check lint types docs picture bench slow clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"tailgrad needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.12 or the like")'
@@ -26,7 +26,7 @@ demo: $(STAMP)  ## baseline and CSBA on long-tailed digits, two seeds, with a re
 	$(BIN)/tailgrad table demo/study
 
 test: $(DEV)  ## tests and doctests
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 check: lint types test docs  ## everything CI runs
 
@@ -44,12 +44,29 @@ picture: demo  ## the picture of the README, from the demo's report (needs Chrom
 	$(BIN)/python docs/picture.py demo/study/report.html docs/images/report-digits.png --rows 0-960 3050-4140
 
 bench: $(DEV)  ## speed ratios; writes results/
-	$(BIN)/python benchmarks/training.py --images 64
+	$(BIN)/python benchmarks/training.py resnet32-trial resnet32-epoch tripath-224
+	$(BIN)/python benchmarks/augment.py
+	$(BIN)/python benchmarks/jobs.py
 	$(BIN)/python benchmarks/heads.py --rounds 41
 	$(BIN)/python benchmarks/interference.py cost-10 masked-10 torchjd monitor --images 0.2
 
 slow: $(DEV)  ## tests of minutes
-	$(BIN)/python -m pytest -q -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
+
+fuzz: $(DEV)  ## ten minutes of processor time for every reader of files
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py all --minutes 10
+
+floor:  ## fast tests with the lowest versions that pyproject.toml allows, in .venv-floor
+	$(PYTHON) -m venv .venv-floor
+	.venv-floor/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
+		-e '.[huggingface,imblearn,tensorboard,torchjd]' pytest pytest-xdist hypothesis pandas statsmodels \
+		pytorch-metric-learning curvlinops-for-pytorch cvxpy clarabel qpsolvers quadprog
+	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest -q -n auto --dist worksteal --ignore tests/docs
+
+ceiling:  ## fast tests with the newest versions there are, in .venv-ceiling
+	$(PYTHON) -m venv .venv-ceiling
+	.venv-ceiling/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[dev]'
+	OMP_NUM_THREADS=1 .venv-ceiling/bin/python -m pytest -q -n auto --dist worksteal
 
 clean:
-	rm -rf build dist site demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site demo .venv-floor .venv-ceiling .pytest_cache .mypy_cache .ruff_cache .hypothesis

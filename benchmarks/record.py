@@ -19,7 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def paired_ratio(
-    a: Callable[[], object], b: Callable[[], object], rounds: int, warm_up: bool = True
+    a: Callable[[], object],
+    b: Callable[[], object],
+    rounds: int,
+    warm_up: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Time a and b in turn (A B, B A, ...) after one warm-up each: ratio of each round, and median."""
     seconds: dict[str, list[float]] = {"a": [], "b": []}
@@ -28,10 +32,10 @@ def paired_ratio(
         call()
     for i in range(rounds):
         for name in ("ab", "ba")[i % 2]:
-            begin = time.perf_counter()
+            begin = clock()
             calls[name]()
             _wait()
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append(clock() - begin)
     ratios = sorted(x / y for x, y in zip(seconds["a"], seconds["b"], strict=True))
     return {
         "ratio_median": round(statistics.median(ratios), 4),

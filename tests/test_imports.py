@@ -6,18 +6,19 @@ from pathlib import Path
 import tailgrad
 
 ROOT = Path(tailgrad.__file__).parent
-BOTTOM = {"types", "checks", "distributed", "files", "frozen", "correction_ledger", "precision"}
+BOTTOM = {"types", "checks", "distributed", "files", "frozen", "correction_ledger", "precision", "untrusted"}
 LEAVES = {"data", "samplers", "augment", "heads", "losses", "interference", "posthoc", "evaluate"}
 COMPONENTS = LEAVES | {"models"}
 ALLOWED = {
     "__main__": {"cli"},
     "types": {"checks"},
     "checks": set(),
-    "distributed": set(),
+    "distributed": {"checks", "files"},
     "frozen": set(),
     "files": {"checks"},
     "correction_ledger": {"types", "checks"},
     "precision": set(),
+    "untrusted": {"checks"},
     **dict.fromkeys(LEAVES, BOTTOM),
     "models": BOTTOM | {"heads"},
     "optim": BOTTOM | COMPONENTS,

@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable, Sequence
 from numbers import Real
 
+_MOST_OPTIONS, _LONGEST = 10_000, 100
+
 
 class InputError(ValueError):
     """Bad input from a user. The command line prints its message and exits with status 2.
@@ -27,11 +29,13 @@ def nearest(name: str, options: Iterable[str]) -> str:
         'choose from baseline, csba'
     """
     names = list(options)
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    # Comparing takes the product of the lengths: what a file brings may be of any.
+    comparable = [option for option in names[:_MOST_OPTIONS] if len(option) <= _LONGEST]
+    close = difflib.get_close_matches(name[:_LONGEST].lower(), comparable, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
     more = ", ..." if len(names) > 20 else ""
-    return f"choose from {', '.join(names[:20])}{more}"
+    return f"choose from {', '.join(option[:_LONGEST] for option in names[:20])}{more}"
 
 
 def one_of(argument: str, value: str, options: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """The small values that travel between folders: batches, outputs, classes, corrections, step records."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -33,9 +34,8 @@ class Batch:
         return len(self.target)
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a classifier computes for N examples.
+class Output(NamedTuple):
+    """What a classifier computes for N examples; a tuple, which passes through wrappers such as Fabric's.
 
     Args:
         logits: [N, K].

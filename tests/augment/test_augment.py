@@ -12,7 +12,7 @@ TRANSFORMS = [
     for name in augment.__all__
     if getattr(getattr(augment, name), "kind", "") == "transform" and name != "Normalize"
 ]
-ON_EITHER = ["Crop", "Cutout", "Flip"]
+ON_EITHER = ["ColorJitter", "Crop", "Cutout", "Flip", "ResizedCrop"]
 
 
 def _images(shape: tuple[int, ...], bytes_: bool) -> torch.Tensor:

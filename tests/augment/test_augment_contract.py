@@ -75,6 +75,24 @@ def test_images_stay_on_a_gpu(name: str) -> None:
     assert transform(name)(pictures(name).cuda()).is_cuda
 
 
+@each
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_nothing_waits_for_a_gpu(name: str) -> None:
+    """PyTorch raises where the processor would wait; the first call may, to bring constants over."""
+    images, target = pictures(name).cuda(), TARGET.cuda()
+    if name in MIXERS:
+        run = MIXERS[name](COUNTS, **({"probability": 1.0} if name == "CMO" else {}))
+        given = (images, target, (images.flip(0), target.flip(0)))
+    else:
+        run, given = transform(name), (images,)
+    run(*given)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        run(*given)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @each_transform
 def test_every_image_has_chances_of_its_own(name: str) -> None:
     """Forty copies of one image do not all fare alike, nor does the next batch; Normalize has no chance."""

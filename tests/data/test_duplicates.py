@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from tailgrad.data import open_source
+from tailgrad.data import Source, UnreadableImage, duplicates, open_source, thumbnails
 from tailgrad.data.duplicates import _complete_linkage, duplicate_groups
 
 
@@ -188,3 +188,45 @@ def test_linkage_is_complete_maximal_and_keeps_the_strongest_pair(graph):
     if pairs:
         i, j = pairs[int(np.argmax(strength))]
         assert group[i] == group[j]
+
+
+def test_thumbnails_in_a_file_give_the_groups_of_those_in_memory(monkeypatch):
+    images = [
+        CHANGES[name](scene(seed)) for seed in range(4) for name in ("recompressed", "shifted", "noisy")
+    ]
+    wanted = groups_of(*images, *images[:2])
+    monkeypatch.setattr(thumbnails, "IN_MEMORY", 3)
+    monkeypatch.setattr(duplicates, "_BLOCK", 5)
+    monkeypatch.setattr(duplicates, "_CHUNK", 2)
+    found = groups_of(*images, *images[:2])
+    assert (found.exact, found.near) == (wanted.exact, wanted.near)
+    assert found.group.tolist() == wanted.group.tolist()
+    assert len(wanted.near) == 4
+
+
+class _Undecodable:
+    """Bytes that must not be decoded."""
+
+    def __init__(self, *files):
+        self.files = files
+
+    def __len__(self):
+        return len(self.files)
+
+    def name(self, i):
+        return str(i)
+
+    def stored(self, i):
+        if self.files[i] is None:
+            raise UnreadableImage(str(i), "gone")
+        return self.files[i]
+
+
+def test_equal_files_are_found_without_decoding():
+    items = _Undecodable(b"a", b"b", None, b"a", b"", b"b", b"a", None)
+    source = Source("made", items, np.zeros(8, np.int64), ("x",), ("",) * 8)
+    found = duplicate_groups(source, stored=True)
+    assert found.exact == ((0, 3, 6), (1, 5))
+    assert found.near == ()
+    assert found.group.tolist() == [0, 1, 2, 0, 3, 1, 0, 4]
+    assert found.unreadable == ((2, "gone"), (7, "gone"))

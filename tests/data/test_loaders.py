@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tailgrad.data import ResidentLoader, StreamingLoader, load_images, open_source
 from tailgrad.data.batch_order import epoch_order
+from tailgrad.data.reading import Reading
 
 SIZE = (32, 32)
 
@@ -15,7 +16,9 @@ def _both(seed: int | None, workers: int = 0) -> tuple[ResidentLoader, Streaming
     images = load_images(source, index, SIZE)
     target = torch.as_tensor(source.labels[index])
     resident = ResidentLoader(images, target, torch.as_tensor(index), batch_size=3, seed=seed)
-    return resident, StreamingLoader(source, index, SIZE, batch_size=3, seed=seed, workers=workers)
+    return resident, StreamingLoader(
+        source, index, SIZE, batch_size=3, seed=seed, reading=Reading(workers=workers)
+    )
 
 
 @pytest.mark.parametrize("seed", [None, 0, 5])

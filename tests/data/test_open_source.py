@@ -58,7 +58,7 @@ def test_a_path_that_the_system_refuses(name):
 
 def test_file_of_another_kind(tmp_path):
     (tmp_path / "pictures.zip").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"\.csv, \.tsv or \.parquet, got .*pictures\.zip"):
+    with pytest.raises(InputError, match=r"\.csv, .*\.parquet or \.tar, got .*pictures\.zip"):
         open_source(tmp_path / "pictures.zip")
 
 

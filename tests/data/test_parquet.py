@@ -1,5 +1,6 @@
 import io
 import json
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -144,3 +145,32 @@ def test_what_is_no_parquet_file(tmp_path, content):
     (tmp_path / "a.parquet").write_bytes(content)
     with pytest.raises(InputError, match="must be a parquet file"):
         open_source(tmp_path / "a.parquet")
+
+
+def test_a_process_keeps_few_row_groups_and_sends_none(folder, monkeypatch):
+    source = open_source(folder)
+    wanted = [source.items.stored(i) for i in range(len(source.items))]
+    one = max(a.nbytes for a in source.items._cache.values())
+    assert len(pickle.dumps(source.items)) < sum(map(len, wanted)) + 2000
+    assert not pickle.loads(pickle.dumps(source.items))._cache
+    monkeypatch.setattr(parquet_images, "_CACHE_BYTES", 2 * one)
+    for i in (0, 5, 9, 10, 3, 7):
+        assert source.items.stored(i) == wanted[i]
+        assert sum(a.nbytes for a in source.items._cache.values()) <= 2 * one
+
+
+def test_row_groups_that_memory_could_not_bear_are_refused_unread(folder, monkeypatch):
+    monkeypatch.setattr(parquet_images, "MAX_GROUP_BYTES", 10)
+    with pytest.raises(
+        InputError, match=r"row groups of images .* in group 0 of test\.parquet.*row_group_size"
+    ):
+        open_source(folder)
+
+
+def test_a_lock_held_at_a_fork_does_not_stop_the_child(folder):
+    source = open_source(folder)
+    with parquet_images._LOCK:
+        worker = multiprocessing.get_context("fork").Process(target=source.items.stored, args=(0,))
+        worker.start()
+        worker.join(20)
+    assert worker.exitcode == 0

@@ -1,3 +1,6 @@
+import hashlib
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, reject, settings
@@ -288,3 +291,38 @@ def test_no_carved_part_takes_a_copy_of_a_given_one(seed: int, brought: str) -> 
         assert all(place[k] == "train" for k in carved)
     assert {frozenset(pair) for pair in pairs} == {frozenset(pair) for pair in split.leakage}
     assert len(split.leakage) == len(pairs) / 2
+
+
+def test_many_classes_cost_no_table_of_images_by_classes():
+    """8 bytes for each of 30,000 images and 2,000 classes would be 480 MB."""
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(2000), 15))
+    group = alone(len(labels))
+    group[:3000:2] = group[1:3000:2]
+    tracemalloc.start()
+    split = make_split(made(labels), seed=1, groups=group)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50e6
+    part = part_of(split, len(labels))
+    assert (part >= 0).all()
+    assert (part[:3000:2] == part[1:3000:2]).all()
+    counts = np.stack([np.bincount(labels[part == p], minlength=2000) for p in range(3)])
+    assert counts.min() >= 1
+    assert abs(counts[1:].sum(1) / len(labels) - [0.15, 0.2]).max() < 0.03
+
+
+def test_splits_stay_what_they_were():
+    """From the first version on: published figures rest on them."""
+    source = open_source("digits-lt")
+    labels = np.random.default_rng(3).integers(0, 7, 300)
+    group = alone(300)
+    group[50:130] = group[130:210] // 3
+    found = [
+        make_split(source, seed=5, groups=alone(len(source.labels))),
+        make_split(made(labels), seed=9, val=0.2, test=0.3, groups=group),
+    ]
+    digests = [
+        hashlib.sha256(repr([getattr(split, part).tolist() for part in ("train", "val", "test")]).encode())
+        for split in found
+    ]
+    assert [digest.hexdigest()[:16] for digest in digests] == ["6952854764e2e020", "95a1e9424fa24043"]

@@ -85,4 +85,5 @@ def test_keys_of_a_study(study: Study) -> None:
     comparison = json.loads((study.folder / "comparison.json").read_text())
     check("comparison.json", {key for key in keys(comparison) if not key.startswith("only_")})
     speed = json.loads((study.folder / "speed.json").read_text())
-    assert set(speed) == {"precision", "channels_last", "pretrained"}, "files.md names the three"
+    names = {"precision", "channels_last", "compile", "fused", "threads", "pretrained"}
+    assert set(speed) == names, "files.md names them"

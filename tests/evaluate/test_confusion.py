@@ -5,7 +5,8 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from tailgrad.checks import InputError
 from tailgrad.evaluate import confusion_matrix
-from tailgrad.evaluate.confusion import as_numpy, class_indices, logits_array
+from tailgrad.evaluate.confusion import as_numpy, class_indices
+from tailgrad.evaluate.scored import scored
 
 
 def test_agrees_with_scikit_learn_and_takes_any_container() -> None:
@@ -18,7 +19,7 @@ def test_agrees_with_scikit_learn_and_takes_any_container() -> None:
 
 def test_tensors_with_gradient_and_half_precision_become_arrays() -> None:
     logits = torch.tensor([[1.0, -2.0]], dtype=torch.bfloat16, requires_grad=True)
-    assert logits_array(logits).dtype == np.float64
+    assert scored(logits, [0]).nll.dtype == np.float64
     assert as_numpy(logits).tolist() == [[1.0, -2.0]]
 
 
@@ -51,4 +52,4 @@ def test_bad_indices_are_named(indices: list[float], classes: int, length: int |
 )
 def test_bad_logits_are_named(logits: list[list[float]], classes: int | None, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        logits_array(logits, classes)
+        scored(logits, np.zeros(len(logits), np.int64), classes)

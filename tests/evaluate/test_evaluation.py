@@ -109,7 +109,7 @@ def test_intervals_widen_with_the_level() -> None:
         (np.zeros((0, 3)), [], {}, "N and K at least 1"),
         (np.zeros((2, 2)), [0, 1], {}, r"one column a class \(3\), got 2"),
         (np.zeros((2, 3)), [0, 3], {}, r"got target\[1\]=3"),
-        (np.zeros((2, 3)), [0, 1, 2], {}, "got 2"),
+        (np.zeros((2, 3)), [0, 1, 2], {}, r"one entry an image \(2\), got 3"),
         (np.full((2, 3), np.nan), [0, 1], {}, "finite"),
         (np.zeros((2, 3)), [0, 1], {"resamples": -1}, "resamples"),
         (np.zeros((2, 3)), [0, 1], {"level": 95.0}, "level"),

@@ -1,5 +1,6 @@
 """Packs hold every example once, one class and one fold a segment, within bounds on what waits."""
 
+import gc
 from collections import Counter
 from collections.abc import Iterator
 
@@ -154,3 +155,23 @@ def test_a_batch_is_sorted_as_a_whole() -> None:
     pack = sorted_pack(torch.arange(5), torch.tensor([2, 0, 2, 1, 0]))
     assert pack.inputs.tolist() == [1, 4, 3, 0, 2]
     assert (pack.labels, pack.bounds, pack.folds) == ([0, 1, 2], [0, 2, 3, 5], [0, 0, 0])
+
+
+def test_few_examples_of_many_batches_do_not_keep_the_batches_alive() -> None:
+    """One example a class is wanted of 60 batches of 64: what waits must not be views into all of them."""
+    most = 0
+
+    def stream() -> Stream:
+        nonlocal most
+        for b in range(60):
+            target = torch.arange(64)
+            target[0] = 64 + b  # one class that is new in every batch
+            yield torch.full((64, 5_000), float(b)), target
+            tensors = [t for t in gc.get_objects() if type(t) is torch.Tensor and t.ndim == 2]
+            storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+            most = max(most, sum(n for n in storages.values() if n % 20_000 == 0))
+            del tensors  # or this list would keep them
+
+    found = list(packs(stream(), max_per_class=1))
+    assert sorted(label for pack in found for label in pack.labels) == list(range(1, 124))
+    assert most < 6 * 64 * 20_000  # a few batches; with views it is all 60

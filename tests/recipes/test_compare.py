@@ -11,11 +11,13 @@ import yaml
 from scipy import stats
 
 from tailgrad.checks import InputError
-from tailgrad.engine import Interrupted
+from tailgrad.engine import Diverged, Interrupted
 from tailgrad.recipes import compare, table
 from tailgrad.recipes.compose import merge
 from tailgrad.recipes.conclude import conclude, mcnemar
+from tailgrad.recipes.config import Config
 from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.table import table_rows
 
 METHODS = ["baseline", "csba"]
@@ -200,3 +202,23 @@ def test_special_characters_do_not_break_a_table() -> None:
     rows = table_rows({"rows": [row], "paired": []}, "accuracy")
     assert r"a\|b_c&%" in _markdown(rows)
     assert r"a|b\_c\&\%" in _latex(rows)
+
+
+def test_a_run_that_diverges_does_not_stop_the_others(
+    photos: Path, fast: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = StudyRuns.train
+
+    def train(runs: StudyRuns, config: Config) -> None:
+        if config.method == "ce":
+            raise Diverged("loss is nan at step 1")
+        whole(runs, config)
+
+    tiny = merge(fast, {"model": {"name": "resnet32"}, "data": {"size": 16}, "train": {"epochs": 1}})
+    monkeypatch.setattr(StudyRuns, "train", train)
+    with pytest.raises(Diverged, match=r"1 of 2 runs failed, .* are kept: ce seed 0: loss is nan at step 1"):
+        compare(photos, ["ce", "focal"], seeds=1, regime="quick", overrides=tiny, out=tmp_path / "s")
+    assert [path.parent.name for path in tmp_path.glob("s/runs/*/result.json")] == [
+        "photos.quick.focal.split0.seed0"
+    ]
+    assert not (tmp_path / "s" / "comparison.json").exists()

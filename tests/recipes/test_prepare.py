@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from tailgrad.checks import InputError
-from tailgrad.data import Profile, open_source
+from tailgrad.data import Profile, load_images, open_source, resident
+from tailgrad.recipes import prepare as prepare_module
 from tailgrad.recipes.compose import compose, merge
 from tailgrad.recipes.config import Config, DataConfig
 from tailgrad.recipes.prepare import Prepared, chosen_size, prepare, profile_of, split_seed
@@ -196,7 +197,8 @@ def test_what_was_decided_is_said(given_source: Path) -> None:
     found = ready(given_source, {"data": {"size": [20, 30]}}, said)
     assert said == [
         f"{found.source.name}: 3 classes, 30 train, 9 val, 12 test (its own test set), imbalance factor 1.0, "
-        "images 20 x 30 (height x width)"
+        "images 20 x 30 (height x width)",
+        "decoded images (0.00 GB) live in memory: within data.resident_gb=4 and half of what is free",
     ]
 
 
@@ -292,3 +294,71 @@ def test_a_class_in_focus_must_exist(given_source: Path) -> None:
 def test_no_other_part_can_be_asked_for(given_source: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'train'"):
         ready(given_source).index("trian")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streamed_data_are_those_of_memory(given_source: Path, workers: int) -> None:
+    above = {"data": {"size": [20, 28], "workers": workers}}
+    said: list[str] = []
+    memory = ready(given_source, merge(above, {"data": {"resident": "memory"}}))
+    stream = ready(given_source, merge(above, {"data": {"resident": "stream"}}), said)
+    assert memory.images is not None
+    assert stream.images is None
+    assert any("decoded while training" in text for text in said)
+    assert (stream.normalize().mean, stream.normalize().std) == (
+        memory.normalize().mean,
+        memory.normalize().std,
+    )
+    for part, seed in (("train", 3), ("val", None), ("test", None)):
+        pairs = zip(memory.loader(part, 7, seed), stream.loader(part, 7, seed), strict=True)
+        for a, b in pairs:
+            assert torch.equal(a.inputs, b.inputs)
+            assert torch.equal(a.index, b.index)
+    assert stream.loader("train", 7).reading.workers == workers
+
+
+def test_figures_of_many_images_come_from_the_same_ones_wherever_they_live(
+    given_source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_module, "_LOOKED_AT", 10)
+    streamed = ready(given_source, {"data": {"resident": "stream"}})
+    found = streamed.normalize()
+    assert found.mean == ready(given_source).normalize().mean
+    chosen = load_images(streamed.source, streamed.index("train")[::3], streamed.size).double() / 255
+    np.testing.assert_allclose(found.mean, chosen.mean((0, 2, 3)), atol=1e-6)
+    np.testing.assert_allclose(found.std, chosen.std((0, 2, 3), correction=0), atol=1e-6)
+
+
+def test_copies_among_many_images_are_looked_for_by_their_bytes(
+    given_source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_module, "MANY", 50)
+    asked: list[dict[str, Any]] = []
+    search = prepare_module.duplicate_groups
+    monkeypatch.setattr(
+        prepare_module, "duplicate_groups", lambda source, **how: asked.append(how) or search(source, **how)
+    )
+    said: list[str] = []
+    ready(given_source, said=said)
+    ready(given_source, {"data": {"near_duplicates": True}}, said)
+    assert asked == [{"near": False, "stored": True}, {"near": True, "stored": False}]
+    assert said[0] == "looking for copies among 51 images, byte for byte"
+    assert "data.near_duplicates=false is faster" in " ".join(said)
+
+
+def test_the_size_of_many_images_is_that_of_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = open_source((np.zeros((50, 8, 8), np.uint8), [0, 1] * 25))
+    looked: list[int] = []
+    monkeypatch.setattr(type(items.items), "size", lambda _, i: looked.append(i) or (8, 8))
+    monkeypatch.setattr(resident, "_LOOKED_AT", 10)
+    assert resident.default_size(items, 224) == (32, 32)
+    assert looked == list(range(0, 50, 5))
+
+
+def test_each_run_counts_for_itself_what_it_cannot_read(given_source: Path) -> None:
+    shared = ready(given_source, {"data": {"resident": "stream", "on_unreadable": "skip"}})
+    first, second = shared.for_run(), shared.for_run()
+    first.reading.passed_over.add("x.png", "gone")
+    assert (len(first.reading.passed_over), len(second.reading.passed_over)) == (1, 0)
+    assert first.loader("train", 4, 0).reading.passed_over is first.reading.passed_over
+    assert first.split is shared.split

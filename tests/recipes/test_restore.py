@@ -77,7 +77,7 @@ def test_truncated_weights_are_refused(copy: Path) -> None:
 @pytest.mark.parametrize("change", ["drop", "add", "reshape"])
 def test_tensors_of_another_network_are_refused(copy: Path, change: str) -> None:
     with safe_open(weights_of(copy), "pt") as file:
-        meta = file.metadata()
+        meta = {key: text for key, text in file.metadata().items() if key != "crc32"}
     tensors = load_file(weights_of(copy))
     name = next(name for name in tensors if name.endswith("conv.weight"))
     if change == "drop":

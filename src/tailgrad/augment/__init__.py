@@ -1,7 +1,7 @@
 """Batch transforms, mixers and views. Each class states which it is by ``kind``.
 
 A ``"transform"`` takes images [N, C, H, W] and gives images of the same shape and device; those with
-``on = "bytes"`` need uint8 images, before ``Normalize``. ``Crop``, ``Flip`` and ``Cutout`` take either. The
+``on = "bytes"`` need uint8 images, before ``Normalize``; the others take either, ``Normalize`` apart. The
 smallest one is ``Flip``.
 
 A ``"mixer"`` is made of class counts and called ``mixer(images, target, partner=None)``; it gives mixed

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from tailgrad.augment.operation_space import check_bytes, operation_space
 from tailgrad.checks import one_of
@@ -35,6 +34,8 @@ class AutoAugment:
     on: ClassVar[str] = "bytes"
 
     def __init__(self, policy: str = "cifar10") -> None:
+        from torchvision.transforms import v2
+
         self.policy = one_of("policy", policy, [each.value for each in v2.AutoAugmentPolicy])
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -53,6 +54,8 @@ class AutoAugment:
 @lru_cache
 def _pairs(policy: str) -> tuple[Tensor, Tensor, Tensor]:
     """Operation, probability and magnitude step of each pair, [P, 2] each."""
+    from torchvision.transforms import v2
+
     names = operation_space("AutoAugment", _STEPS, 1, 1).names
     pairs = v2.AutoAugment(v2.AutoAugmentPolicy(policy))._policies
     operation = torch.tensor([[names.index(name) for name, _, _ in pair] for pair in pairs])

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from tailgrad.augment.beside import beside
+
 
 def gray(images: Tensor) -> Tensor:
     """Luma [N, 1, H, W] of floating-point images [N, 3, H, W]: ``0.2989 r + 0.587 g + 0.114 b``.
@@ -27,9 +29,10 @@ def blend(images: Tensor, other: Tensor | float, factor: Tensor) -> Tensor:
         >>> blend(torch.full((1, 1, 1, 1), 100.0), 20.0, torch.tensor([0.5])).item()
         60.0
     """
-    keep, rest = (part.float().to(images.device).view(-1, 1, 1, 1) for part in (factor, 1 - factor))
+    keep, rest = (beside(images, part.float()).view(-1, 1, 1, 1) for part in (factor, 1 - factor))
     # addcmul rounds once, as torchvision's add with alpha does: whole numbers stay whole before truncation.
-    return torch.addcmul(images * keep, torch.as_tensor(other, device=images.device), rest).clamp_(0, 255)
+    target = other if isinstance(other, Tensor) else torch.full((), other, device=images.device)
+    return torch.addcmul(images * keep, target, rest).clamp_(0, 255)
 
 
 def change_brightness(images: Tensor, factor: Tensor) -> Tensor:
@@ -84,6 +87,6 @@ def change_hue(images: Tensor, turn: Tensor) -> Tensor:
     span = chroma.clamp(min=1e-12)
     sixths = torch.where(high == green, (blue - red) / span + 2, (red - green) / span + 4)
     sixths = torch.where(high == red, (green - blue) / span, sixths)
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
-    k = (offsets + sixths + 6 * turn.float().to(images.device).view(-1, 1, 1, 1)) % 6
+    offsets = torch.arange(5.0, 0.0, -2.0, device=images.device).view(1, 3, 1, 1)
+    k = (offsets + sixths + 6 * beside(images, turn.float()).view(-1, 1, 1, 1)) % 6
     return high - chroma * torch.minimum(k, 4 - k).clamp_(0, 1)

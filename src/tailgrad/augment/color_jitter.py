@@ -36,7 +36,9 @@ class ColorJitter:
         self.strength = in_range("strength", strength, 0, 1)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Jitter a floating-point batch [N, C, H, W]."""
+        """Jitter a batch [N, C, H, W]; bytes are jittered as numbers from 0 to 1 and rounded."""
+        if not images.is_floating_point():
+            return self(images.float() / 255).mul_(255).round_().clamp_(0, 255).to(images.dtype)
         shape = (len(images), 1, 1, 1)
         shift = (2 * torch.rand(shape, device=images.device) - 1) * self.strength
         scale = (2 * torch.rand(shape, device=images.device) - 1) * self.strength

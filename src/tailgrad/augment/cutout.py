@@ -37,6 +37,7 @@ class Cutout:
     def __call__(self, images: Tensor) -> Tensor:
         """Cut a hole into each image of [N, C, H, W]."""
         n, _, height, width = images.shape
-        half = torch.tensor([round(height * self.share) // 2, round(width * self.share) // 2])
-        hole, _ = random_boxes(half.to(images.device).expand(n, 2), height, width)
-        return images.masked_fill(hole, 0)
+        sides = [round(length * self.share) // 2 for length in (height, width)]
+        half = torch.stack([torch.full((n,), side, device=images.device) for side in sides], 1)
+        hole, _ = random_boxes(half, height, width)
+        return images * ~hole

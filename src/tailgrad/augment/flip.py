@@ -33,4 +33,9 @@ class Flip:
     def __call__(self, images: Tensor) -> Tensor:
         """Flip a batch [N, C, H, W]."""
         chosen = torch.rand(len(images), device=images.device) < self.p
-        return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+        if images.device.type != "cpu":
+            return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+        flipped = images.clone()
+        for place in chosen.nonzero().flatten().tolist():  # half as much to move as mirroring all
+            flipped[place] = images[place].flip(-1)
+        return flipped

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tailgrad.augment.beside import beside
 from tailgrad.augment.boxes import random_boxes
 from tailgrad.checks import InputError, positive_counts
 
@@ -68,7 +69,7 @@ def draw_share(alpha: float, images: Tensor, *, per_example: bool) -> Tensor:
     n = len(images) if per_example else 1
     if alpha == 0:
         return torch.ones(n, device=images.device)
-    return torch.distributions.Beta(alpha, alpha).sample((n,)).to(images.device)
+    return beside(images, torch.distributions.Beta(alpha, alpha).sample((n,)))
 
 
 def partner_of(
@@ -85,7 +86,7 @@ def partner_of(
         tensor([0, 1, 2])
     """
     if partner is None:
-        order = torch.randperm(len(images)).to(images.device)
+        order = beside(images, torch.randperm(len(images)))
         return images[order], target[order]
     if partner[0].shape != images.shape:
         raise InputError(

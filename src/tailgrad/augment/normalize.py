@@ -1,12 +1,14 @@
 """From stored bytes to the numbers a network sees."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from tailgrad.checks import InputError
+
+_CHUNK = 64
 
 
 class Normalize:
@@ -34,12 +36,16 @@ class Normalize:
             if not s > 0:
                 raise InputError(f"std must be positive, got std[{c}]={s}; a constant channel takes std 1")
         self.mean, self.std = tuple(mean), tuple(std)
+        self._there: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise a uint8 batch [N, C, H, W] to float32."""
-        mean = torch.tensor(self.mean, device=images.device)[:, None, None] * 255
-        std = torch.tensor(self.std, device=images.device)[:, None, None] * 255
-        return (images.float() - mean) / std
+        if images.device not in self._there:  # copied once, not at every batch
+            columns = (torch.tensor(values)[:, None, None] * 255 for values in (self.mean, self.std))
+            mean, std = (column.to(images.device) for column in columns)
+            self._there[images.device] = mean, std
+        mean, std = self._there[images.device]
+        return images.float().sub_(mean).div_(std)
 
     @classmethod
     def of(cls, images: Tensor, most: int = 4096) -> "Normalize":
@@ -50,6 +56,31 @@ class Normalize:
             >>> Normalize.of(torch.full((2, 1, 4, 4), 51, dtype=torch.uint8)).mean
             (0.2,)
         """
-        values = images[:: max(1, len(images) // most)].double() / 255
-        mean, std = values.mean((0, 2, 3)), values.std((0, 2, 3), correction=0)
-        return cls([round(m, 6) for m in mean.tolist()], [round(s, 6) or 1.0 for s in std.tolist()])
+        chosen = images[:: max(1, len(images) // most)]
+        return cls.over(chosen[start : start + _CHUNK] for start in range(0, len(chosen), _CHUNK))
+
+    @classmethod
+    def over(cls, parts: Iterable[Tensor]) -> "Normalize":
+        """Mean and deviation per channel over uint8 batches [n, C, H, W], one in memory at a time.
+
+        The sums are whole numbers, so that neither the order nor the sizes of the batches matter.
+
+        Raises:
+            InputError: no images.
+
+        Example:
+            >>> import torch
+            >>> Normalize.over([torch.full((1, 1, 2, 2), v, dtype=torch.uint8) for v in (0, 255)]).mean
+            (0.5,)
+        """
+        count, sums, squares = 0, torch.zeros(()), torch.zeros(())
+        for part in parts:
+            values = part.int()
+            count += values.shape[0] * values.shape[2] * values.shape[3]
+            sums = sums + values.sum((0, 2, 3)).double().cpu()
+            squares = squares + (values * values).sum((0, 2, 3)).double().cpu()
+        if not count:
+            raise InputError(f"images must hold one at least, got {count} pixels; give some")
+        mean = sums / count
+        std = (squares / count - mean**2).clamp(min=0).sqrt() / 255
+        return cls([round(m, 6) for m in (mean / 255).tolist()], [round(s, 6) or 1.0 for s in std.tolist()])

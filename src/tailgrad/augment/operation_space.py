@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from tailgrad.augment.grouped import by_group
 from tailgrad.augment.operations import OPERATIONS
@@ -64,6 +63,8 @@ def operation_space(transform: str, bins: int, height: int, width: int) -> Opera
         >>> space.magnitude[space.names.index("Rotate"), -1].item()
         135.0
     """
+    from torchvision.transforms import v2
+
     table = getattr(v2, transform)._AUGMENTATION_SPACE
     rows = [make(bins, height, width) for make, _ in table.values()]
     filled = [torch.zeros(bins) if row is None else row for row in rows]

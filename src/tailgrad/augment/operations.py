@@ -1,10 +1,9 @@
 """The operations that automatic augmentation draws from, one magnitude an image."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2 import functional as vision
 
+from tailgrad.augment.beside import beside
 from tailgrad.augment.color import blend, change_brightness, gray
 from tailgrad.augment.grouped import Change
 from tailgrad.augment.warp import warp
@@ -37,7 +36,8 @@ def _translate_y(images: Tensor, pixels: Tensor) -> Tensor:
 
 
 def _rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    sine, cosine = degrees.deg2rad().sin(), degrees.deg2rad().cos()
+    angle = degrees.deg2rad()
+    sine, cosine = angle.sin(), angle.cos()
     return warp(images, _matrix(cosine, -sine, 0, sine, cosine, 0))
 
 
@@ -60,29 +60,35 @@ def _sharpness(images: Tensor, change: Tensor) -> Tensor:
         return images
     values = images.float()
     inner = values[..., 1:-1, 1:-1]
-    sums = F.avg_pool2d(values, 3, stride=1, divisor_override=1) + 4 * inner
-    softer = -change.float().to(images.device).view(-1, 1, 1, 1)
-    inner.copy_(torch.addcmul(inner, (sums / 13).round_() - inner, softer))
+    rows = values[..., :-2, :] + values[..., 1:-1, :] + values[..., 2:, :]
+    sums = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:]).add_(inner, alpha=4)
+    softer = -beside(images, change.float()).view(-1, 1, 1, 1)
+    inner.addcmul_(sums.div_(13).round_().sub_(inner), softer)
     return values.clamp_(0, 255).to(images.dtype)
 
 
 def _posterize(images: Tensor, bits: Tensor) -> Tensor:
     kept = 256 - 2 ** (8 - bits.int())
-    return images & kept.to(torch.uint8).to(images.device).view(-1, 1, 1, 1)
+    return images & beside(images, kept.to(torch.uint8)).view(-1, 1, 1, 1)
 
 
 def _solarize(images: Tensor, share: Tensor) -> Tensor:
-    threshold = (255 * share).float().to(images.device).view(-1, 1, 1, 1)
-    return torch.where(images >= threshold, images.bitwise_not(), images)
+    # A byte reaches a threshold where it reaches the next whole number.
+    least = beside(images, (255 * share).float().ceil().to(torch.uint8)).view(-1, 1, 1, 1)
+    return images ^ (images >= least).byte().neg_()
 
 
 def _auto_contrast(images: Tensor, _: Tensor) -> Tensor:
-    changed: Tensor = vision.autocontrast(images)
+    from torchvision.transforms.v2.functional import autocontrast
+
+    changed: Tensor = autocontrast(images)
     return changed
 
 
 def _equalize(images: Tensor, _: Tensor) -> Tensor:
-    changed: Tensor = vision.equalize(images)
+    from torchvision.transforms.v2.functional import equalize
+
+    changed: Tensor = equalize(images)
     return changed
 
 

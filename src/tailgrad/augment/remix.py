@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tailgrad.augment.beside import beside
 from tailgrad.augment.mixing import count_classes, draw_share, interpolate, partner_of, probabilities
 from tailgrad.checks import InputError, in_range, positive_counts
 
@@ -77,7 +78,7 @@ class Remix:
             other: classes of their partners, [N].
             share: shares of the images, [N] or [1].
         """
-        counts = self.counts.to(own.device)
+        counts = beside(own, self.counts)
         i, j = counts[own.long()], counts[other.long()]
         kept = torch.where((i >= self.kappa * j) & (share < self.tau), 0.0, share)
         return torch.where((j >= self.kappa * i) & (1 - share < self.tau), 1.0, kept)

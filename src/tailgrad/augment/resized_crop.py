@@ -38,14 +38,24 @@ class ResizedCrop:
         self.size = None if size is None else int(in_range("size", size, 1))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Crop a floating-point batch [N, C, H, W]."""
+        """Crop a batch [N, C, H, W]; bytes are rounded."""
+        if not images.is_floating_point():
+            return self(images.float()).round_().to(images.dtype)
         n, device = len(images), images.device
         area = self.min_area + (1 - self.min_area) * torch.rand(n, device=device)
         aspect = torch.exp((2 * torch.rand(n, device=device) - 1) * math.log(4 / 3))
         extent = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], 1).clamp(max=1)
         centre = (1 - extent) * (2 * torch.rand(n, 2, device=device) - 1)
-        window = torch.zeros(n, 2, 3, device=device)
-        window[:, 0, 0], window[:, 1, 1], window[:, :, 2] = extent[:, 0], extent[:, 1], centre
-        shape = [*images.shape[:2], *(images.shape[2:] if self.size is None else (self.size, self.size))]
-        grid = F.affine_grid(window, shape, align_corners=False).to(images.dtype)
+        height, width = images.shape[2:] if self.size is None else (self.size, self.size)
+        x, y = (
+            centre[:, axis, None] + extent[:, axis, None] * _middles(length, device)
+            for axis, length in enumerate((width, height))
+        )
+        seen = [x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)]
+        grid = torch.stack(seen, 1).permute(0, 2, 3, 1).to(images.dtype)
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _middles(length: int, device: torch.device) -> Tensor:
+    """Middles of ``length`` pixels from -1 to 1."""
+    return (2 * torch.arange(length, device=device) + 1) / length - 1

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tailgrad.augment.beside import beside
+
 
 def warp(images: Tensor, matrix: Tensor) -> Tensor:
     """Look up every pixel at ``matrix @ (x, y, 1)`` of its own image; nearest pixel, black outside.
@@ -21,9 +23,9 @@ def warp(images: Tensor, matrix: Tensor) -> Tensor:
     """
     height, width = images.shape[-2:]
     half = torch.tensor([width / 2, height / 2])
-    # [N, 1, 1, 2, 3]. Plain products, not a matrix product, which may run in reduced precision.
-    shares = (matrix.float() / half[:, None]).to(images.device)[:, None, None]
-    x = torch.linspace((1 - width) / 2, (width - 1) / 2, width, device=images.device).view(1, 1, -1, 1)
-    y = torch.linspace((1 - height) / 2, (height - 1) / 2, height, device=images.device).view(1, -1, 1, 1)
-    grid = x * shares[..., 0] + y * shares[..., 1] + shares[..., 2]
+    # [N, 2, 1, 1, 3]. Plain products, not a matrix product, which may run in reduced precision.
+    shares = beside(images, matrix.float() / half[:, None])[:, :, None, None]
+    x = torch.linspace((1 - width) / 2, (width - 1) / 2, width, device=images.device)
+    y = torch.linspace((1 - height) / 2, (height - 1) / 2, height, device=images.device)[:, None]
+    grid = (x * shares[..., 0] + y * shares[..., 1]).add_(shares[..., 2]).permute(0, 2, 3, 1)
     return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).to(images.dtype)

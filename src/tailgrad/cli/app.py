@@ -12,7 +12,7 @@ from tailgrad.cli.audit import audit
 from tailgrad.cli.compare import compare
 from tailgrad.cli.diagnose import diagnose
 from tailgrad.cli.methods import methods
-from tailgrad.cli.output import err
+from tailgrad.cli.output import err, printable
 from tailgrad.cli.predict import predict
 from tailgrad.cli.report import report
 from tailgrad.cli.resume import resume_command
@@ -103,5 +103,6 @@ def _how_to_resume() -> str:
 
 
 def _stop(message: str, status: int) -> None:
-    err().print(message, style=None, markup=False, highlight=False)
+    shown = "\n".join(printable(line) for line in message.split("\n"))
+    err().print(shown, style=None, markup=False, highlight=False)
     sys.exit(status)

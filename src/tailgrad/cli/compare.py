@@ -14,6 +14,7 @@ from tailgrad.cli.options import (
     ResumeOption,
     SetOption,
     SourceArgument,
+    TuneOption,
     overrides_of,
 )
 from tailgrad.cli.output import err, interval, show_json, show_raw, show_table, show_text
@@ -37,9 +38,24 @@ def compare(
     resume: ResumeOption = False,
     focus: FocusOption = None,
     max_minutes: MinutesOption = None,
+    jobs: Annotated[
+        str,
+        typer.Option(
+            "--jobs", metavar="N", help="Runs side by side, or auto: as many as memory and cores allow."
+        ),
+    ] = "1",
+    engine: Annotated[
+        str,
+        typer.Option("--engine", metavar="NAME", help="Where runs go: local, or ray for a Ray cluster."),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="ADDRESS", help="Ray cluster to join, as in auto or head:6379."),
+    ] = None,
     own_regime: Annotated[
         bool, typer.Option("--own-regime", help="Let a method set keys of the regime too.")
     ] = False,
+    tune_speed: TuneOption = False,
     assignments: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,10 +64,13 @@ def compare(
     All methods see the same splits, the same order of images and the same
     schedule. Writes a study folder with every run, the figures and report.html,
     and says before the first epoch how long it will take. With one seed nothing
-    can be concluded.
+    can be concluded. Runs side by side give the same figures as one at a time; a
+    run whose process dies is tried again, and --resume goes on with the rest.
 
     Examples:
         tailgrad compare photos/ --methods baseline,csba --seeds 3
+        tailgrad compare photos/ --methods ce,focal,csba --seeds 5 --jobs auto
+        tailgrad compare photos/ --engine ray --address auto --out shared/study
         tailgrad compare photos/ --focus Broken --max-minutes 60
         tailgrad compare digits-lt --methods baseline,focal,csba --resume
     """
@@ -62,10 +81,13 @@ def compare(
         _methods(methods, own_regime),
         seeds=seeds,
         regime=regime,
-        overrides=overrides_of(assignments, focus, max_minutes),
+        overrides=overrides_of(assignments, focus, max_minutes, tune_speed),
         out=out,
         resume=resume,
         console=err(),
+        jobs=jobs,
+        engine=engine,
+        address=address,
     )
     if as_json:
         show_json({"folder": str(study.folder), **study.comparison})

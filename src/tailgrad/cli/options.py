@@ -49,6 +49,13 @@ MinutesOption = Annotated[
         "--max-minutes", metavar="MINUTES", help="Stop when this time is used up; --resume goes on."
     ),
 ]
+TuneOption = Annotated[
+    bool,
+    typer.Option(
+        "--tune-speed",
+        help="Time all ways to run a step, torch.compile and fused updates among them; kept for next time.",
+    ),
+]
 JsonOption = Annotated[
     bool,
     typer.Option("--json", help="One JSON object on standard output, everything else on standard error."),
@@ -56,9 +63,12 @@ JsonOption = Annotated[
 
 
 def overrides_of(
-    assignments: list[str] | None, focus: str | None = None, minutes: float | None = None
+    assignments: list[str] | None,
+    focus: str | None = None,
+    minutes: float | None = None,
+    tune_speed: bool = False,
 ) -> dict[str, Any]:
-    """The nested overrides of ``--set``, ``--focus`` and ``--max-minutes``.
+    """The nested overrides of ``--set``, ``--focus``, ``--max-minutes`` and ``--tune-speed``.
 
     Example:
         >>> overrides_of(["seed=1"], minutes=5)
@@ -67,6 +77,8 @@ def overrides_of(
     from tailgrad.recipes.compose import merge, parse_set
 
     above = parse_set(assignments or [])
+    if tune_speed:  # what is set by name is not tried
+        above = merge({"train": {"compile": "auto", "fused": "auto"}}, above)
     if focus is not None:
         above = merge(above, {"focus": focus})
     return merge(above, {"train": {"max_minutes": minutes}}) if minutes is not None else above

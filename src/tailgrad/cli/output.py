@@ -52,7 +52,7 @@ def show_text(text: str) -> None:
         [not markup]?[31m
     """
     for line in text.split("\n"):
-        print(_wrapped(_plain(line)))
+        print(_wrapped(printable(line)))
 
 
 def show_raw(text: str) -> None:
@@ -89,7 +89,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
         whole = numbers or name in _NEVER_BROKEN
         table.add_column(name, justify="right" if plain else "left", no_wrap=whole, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_plain(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     # Rich takes 80 columns where there is no terminal; a file or a pipe gets every row on one line.
     wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
     console = Console(width=wide)
@@ -108,7 +108,13 @@ def _wrapped(line: str) -> str:
     return textwrap.fill(line, width, subsequent_indent=later, break_long_words=False, break_on_hyphens=False)
 
 
-def _plain(text: str) -> str:
+def printable(text: str) -> str:
+    r"""One line with question marks for the characters that could rewrite a terminal.
+
+    Example:
+        >>> printable("a\x1b[31m")
+        'a?[31m'
+    """
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tailgrad.cli.options import JsonOption
-from tailgrad.cli.output import err, short, show_json, show_table
+from tailgrad.cli.output import err, printable, short, show_json, show_table
 
 
 def predict(
@@ -34,4 +34,5 @@ def predict(
         show_table("", ["file", "class", "probability"], rows)
     for row in found:
         if row.error:
-            err().print(f"unreadable: {row.file} ({row.error})", markup=False, highlight=False)
+            said = printable(f"unreadable: {row.file} ({row.error})")
+            err().print(said, markup=False, highlight=False)

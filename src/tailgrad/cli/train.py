@@ -14,6 +14,7 @@ from tailgrad.cli.options import (
     ResumeOption,
     SetOption,
     SourceArgument,
+    TuneOption,
     overrides_of,
 )
 from tailgrad.cli.output import err, interval, share, short, show_json, show_raw, show_table, show_text
@@ -37,6 +38,7 @@ def train(
     resume: ResumeOption = False,
     focus: FocusOption = None,
     max_minutes: MinutesOption = None,
+    tune_speed: TuneOption = False,
     assignments: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,12 +55,15 @@ def train(
         tailgrad train photos/ --method csba --focus Broken --max-minutes 30
         tailgrad train digits-lt --set optim.lr=0.01 --set train.epochs=5
     """
+    from tailgrad.distributed import place
     from tailgrad.recipes import train as run
 
-    above = overrides_of(assignments, focus, max_minutes)
+    above = overrides_of(assignments, focus, max_minutes, tune_speed)
     found = run(
         source, recipe, method=method, regime=regime, overrides=above, out=out, resume=resume, console=err()
     )
+    if place()[0]:  # of several processes the first one speaks
+        return
     if as_json:
         show_json({"folder": str(found.folder), **found.result})
     else:

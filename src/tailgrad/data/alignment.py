@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 _LIMIT = 0.15
 """Largest stretch, and largest shift as a share of the side, that an alignment may reach."""
@@ -171,4 +170,6 @@ def _even_contrast(images: Images) -> Images:
 
 
 def _smooth(images: Images) -> Images:
+    from scipy.ndimage import gaussian_filter
+
     return np.asarray(gaussian_filter(images, (0, _SIGMA, _SIGMA)))

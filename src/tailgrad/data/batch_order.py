@@ -6,6 +6,8 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from tailgrad.checks import InputError
+
 
 class Order(Protocol):
     """Places of examples, one after another; ``set_epoch`` draws them anew (``tailgrad.samplers``)."""
@@ -50,6 +52,7 @@ class BatchOrder:
         self.order: Order | None = None
         self.partner: Order | None = None
         self.begin = 0
+        self.rank, self.world = 0, 1
 
     def __len__(self) -> int:
         return len(self._sizes())
@@ -79,6 +82,33 @@ class BatchOrder:
         self.order, self.partner = order, partner
         return self
 
+    def share(self, rank: int, world: int) -> Self:
+        """Only one process's part; the order of an epoch and ``len`` stay those of all.
+
+        In training a part of every batch: parts follow one another and differ by one example at most, and
+        fewer examples left over than processes join the batch before. Without a seed every ``world``-th
+        batch.
+
+        Args:
+            rank: this process, from 0.
+            world: processes.
+
+        Raises:
+            InputError: a batch holds fewer examples than there are processes.
+
+        Example:
+            >>> order = BatchOrder(torch.zeros(6).long(), torch.arange(6), batch_size=3, seed=0)
+            >>> [len(part) for part in order.share(0, 2).places()], len(order.share(1, 2).places()[0])
+            ([2, 2], 1)
+        """
+        if self.seed is not None and min(self.batch_size, len(self.target)) < world:
+            raise InputError(
+                f"train.batch_size must be at least the number of processes {world}, got {self.batch_size} "
+                f"of {len(self.target)} examples; use larger batches or fewer processes"
+            )
+        self.rank, self.world = rank, world
+        return self
+
     def places(self) -> tuple[Tensor, ...]:
         """Places of each batch's examples, in this epoch's order, from the batch it begins at."""
         if self.order is None:
@@ -86,7 +116,7 @@ class BatchOrder:
         else:
             drawn = torch.tensor(list(self.order), dtype=torch.int64)
             sizes = self._sizes(len(drawn))
-        return torch.split(drawn, sizes)[self.begin :]
+        return self._own(torch.split(drawn, sizes)[self.begin :])
 
     def partner_places(self) -> tuple[Tensor, ...]:
         """Places of the second batches' examples: none where there is no partner."""
@@ -94,15 +124,22 @@ class BatchOrder:
             return ()
         sizes, drawn = self._sizes(), torch.tensor(list(self.partner), dtype=torch.int64)
         repeated = drawn.repeat(-(-sum(sizes) // len(drawn)))[: sum(sizes)]
-        return torch.split(repeated, sizes)[self.begin :]
+        return self._own(torch.split(repeated, sizes)[self.begin :])
+
+    def _own(self, batches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if self.world == 1:
+            return batches
+        if self.seed is None:
+            return batches[self.rank :: self.world]
+        return tuple(torch.tensor_split(batch, self.world)[self.rank] for batch in batches)
 
     def _sizes(self, examples: int | None = None) -> list[int]:
         total = examples or (len(self.target) if self.order is None else len(self.order))
         whole, rest = divmod(total, self.batch_size)
         sizes = [self.batch_size] * whole + [rest] * (rest > 0)
         # Batch norm on a 1x1 map cannot train on one example: it joins the batch before.
-        if self.seed is not None and rest == 1 and whole:
-            sizes[-2:] = [self.batch_size + 1]
+        if self.seed is not None and 0 < rest < max(2, self.world) and whole:
+            sizes[-2:] = [self.batch_size + rest]
         return sizes
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tailgrad.checks import InputError, nearest
-from tailgrad.data.files import ImageFiles
-from tailgrad.data.folder import PARTS
+from tailgrad.data.files import ImageFiles, existing
 from tailgrad.data.labels import class_indices
+from tailgrad.data.parts import PARTS
 from tailgrad.data.source import Source, brought_split, safe_name
 
 
@@ -43,7 +43,7 @@ def open_csv(
     paths = _column(file, columns, image_column or "path")
     values = _column(file, columns, label_column or "label")
     places = [f"line {line} of {file.name}" for line in lines]
-    names = [_existing(folder, path, place) for path, place in zip(paths, places, strict=True)]
+    names = [existing(folder, path, place) for path, place in zip(paths, places, strict=True)]
     labels, class_names = class_indices(values, where=lambda i: f"{places[i]} ({names[i]!r})")
     parts = columns.get("split", [""] * len(lines))
     return Source(
@@ -92,16 +92,6 @@ def _column(file: Path, columns: dict[str, list[str]], name: str) -> Sequence[st
             "Name it with data.image_column or data.label_column"
         )
     return columns[name]
-
-
-def _existing(folder: Path, path: str, place: str) -> str:
-    name = path.strip().replace("\\", "/")
-    if not (name and (folder / name).is_file()):
-        raise InputError(
-            f"{place} must name an image file, got {name!r}, which is not in {str(folder)!r}; correct the "
-            "path, or name the folder with data.root"
-        )
-    return name
 
 
 def _part(text: str, place: str) -> str:

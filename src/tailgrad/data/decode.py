@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded: the limit above which Pillow refuses (twice its ``MAX_IMAGE_PIXELS``)."""
 
+_ALWAYS_FINE, _PIXELS_PER_BYTE = 40_000_000, 20
+"""Pixels that any file may have, and how many more for each of its bytes: above is a decompression bomb."""
+
+_MOST_SCANNED = 2**30
+"""Pixels of a JPEG times the scans that make it up, each of which goes over all of them."""
+
 # Naming the formats keeps Pillow from handing files to outside programs (EPS goes to Ghostscript). MPO is
 # opened as JPEG.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -90,6 +96,9 @@ def _open(file: IO[bytes], name: str) -> "Iterator[Image.Image]":
             pixels = image.width * image.height
             if pixels > MAX_PIXELS:  # Pillow checks too, unless a user switched its check off
                 raise UnreadableImage(name, f"{pixels} pixels, over the limit of {MAX_PIXELS}")
+            most = _ALWAYS_FINE + _PIXELS_PER_BYTE * _length(file)
+            if pixels > most:
+                raise UnreadableImage(name, f"{pixels} pixels in {_length(file)} bytes, a decompression bomb")
             yield image
     except UnreadableImage:
         raise
@@ -99,6 +108,21 @@ def _open(file: IO[bytes], name: str) -> "Iterator[Image.Image]":
         raise UnreadableImage(name, reason) from error
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         raise UnreadableImage(name, f"{type(error).__name__}: {error}") from error
+
+
+def _length(file: IO[bytes]) -> int:
+    place = file.tell()
+    try:
+        return file.seek(0, io.SEEK_END)
+    finally:
+        file.seek(place)
+
+
+def _check_scans(data: bytes, image: Image.Image, name: str) -> None:
+    """Refuse a progressive JPEG of thousands of scans, a few bytes each."""
+    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 0
+    if scans * image.width * image.height > _MOST_SCANNED:
+        raise UnreadableImage(name, f"{image.width * image.height} pixels in {scans} scans")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -148,12 +172,14 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def decode(data: bytes, name: str) -> NDArray[np.uint8]:
+def decode(data: bytes, name: str, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """The pixels of an encoded image, uint8 [H, W, 3]; the first frame where there are several.
 
     Args:
         data: a BMP, GIF, JPEG, MPO, PNG, TIFF or WebP file.
         name: what to call the image in an error.
+        at_least: (height, width) that will be resized to: a JPEG is then decoded at the smallest of scales
+            1, 1/2, 1/4 and 1/8 that still has as many pixels on both sides.
 
     Raises:
         UnreadableImage: empty, truncated or damaged data, another format, more than ``MAX_PIXELS`` pixels.
@@ -166,6 +192,10 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
         ((2, 3, 3), [7, 7, 7])
     """
     with _open(io.BytesIO(data), name) as image:
+        _check_scans(data, image, name)
+        if at_least is not None:
+            turned = image.format in ("JPEG", "MPO") and _orientation(image) in (5, 6, 7, 8)
+            image.draft(None, at_least if turned else at_least[::-1])
         return to_rgb(image)
 
 

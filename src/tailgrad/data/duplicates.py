@@ -14,9 +14,7 @@ from tailgrad.data.alignment import align, halved, local_correlation
 from tailgrad.data.decode import UnreadableImage
 from tailgrad.data.perceptual_hash import close_pairs, perceptual_hash
 from tailgrad.data.source import Source
-
-SIDE = 32
-"""Side of the thumbnails that near-duplicates are judged by, in pixels."""
+from tailgrad.data.thumbnails import SIDE, Thumbnails
 
 MAX_DISTANCE = 12
 """Hash bits (of 63) in which a proposed pair may differ."""
@@ -34,6 +32,9 @@ MIN_SIDE = 16
 _MIN_COARSE = 0.93
 _MIN_CONTRAST = 1.0
 _CHUNK = 256
+_BLOCK = 2048
+
+Fine = NDArray[np.float32]
 
 Progress = Callable[[int, int], None]
 """Told how many items of how many are done."""
@@ -67,7 +68,9 @@ class Duplicates:
         return _members(self.group)
 
 
-def duplicate_groups(source: Source, *, near: bool = True, progress: Progress | None = None) -> Duplicates:
+def duplicate_groups(
+    source: Source, *, near: bool = True, stored: bool = False, progress: Progress | None = None
+) -> Duplicates:
     """Group the items of a source that show the same picture.
 
     Exact: the decoded pixels have the same shape and SHA-256 (so files with the same bytes always match).
@@ -78,12 +81,14 @@ def duplicate_groups(source: Source, *, near: bool = True, progress: Progress | 
     a chain a ~ b ~ c with a unlike c does not become one group.
 
     Mirrored and rotated copies are not looked for. Images under 16 pixels on a side, and thumbnails with a
-    contrast (standard deviation) below one grey level, are compared exactly only. Each item is decoded once;
-    only thumbnails stay in memory.
+    contrast (standard deviation) below one grey level, are compared exactly only. Each item is decoded once.
+    Memory is a few hundred bytes an item: above 50,000 items the thumbnails lie in a temporary file. The time
+    that near-duplicates take grows with the square of the items.
 
     Args:
         source: images; labels play no part.
         near: look for near-duplicates as well as exact ones.
+        stored: look for equal stored bytes only, in place of both; nothing is decoded.
         progress: called with (items decoded, items).
 
     Returns:
@@ -97,27 +102,30 @@ def duplicate_groups(source: Source, *, near: bool = True, progress: Progress | 
         >>> found.group.tolist(), found.exact, found.near
         ([0, 1, 0], ((0, 2),), ())
     """
-    prints = list(_fingerprints(source, near, progress))
-    keys = [print_.key or f"unreadable {i}" for i, print_ in enumerate(prints)]
-    exact = _numbered(keys)
-    first = np.unique(exact, return_index=True)[1]
-    joined = np.arange(len(first))
-    if near and len(first) > 1:
-        thumbnails = np.stack([prints[i].thumbnail for i in first]).astype(np.float32)
-        joined = _complete_linkage(len(first), *_confirmed_pairs(thumbnails))
+    digests, faults = [], []
+    with Thumbnails(len(source.items)) as thumbnails:
+        for i, print_ in enumerate(_fingerprints(source, near and not stored, stored, progress)):
+            digests.append(print_.digest or f"unreadable {i}")
+            faults += [(i, print_.fault)] if print_.fault else []
+            thumbnails.append(print_.thumbnail)
+        exact = _numbered(digests)
+        first = np.unique(exact, return_index=True)[1]
+        joined = np.arange(len(first))
+        if near and not stored and len(first) > 1:
+            joined = _complete_linkage(len(first), *_confirmed_pairs(thumbnails, first))
     group = _numbered(joined[exact].tolist())
     exact_sets = set(_members(exact))
     return Duplicates(
         group=group,
         exact=_members(exact),
         near=tuple(members for members in _members(group) if members not in exact_sets),
-        unreadable=tuple((i, print_.fault) for i, print_ in enumerate(prints) if print_.fault),
+        unreadable=tuple(faults),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Fingerprint:
-    key: str
+    digest: bytes
     thumbnail: NDArray[np.uint8]
     fault: str = ""
 
@@ -125,22 +133,32 @@ class _Fingerprint:
 _BLANK = np.zeros((SIDE, SIDE), np.uint8)
 
 
-def _fingerprints(source: Source, near: bool, progress: Progress | None) -> Iterator[_Fingerprint]:
+def _fingerprints(
+    source: Source, near: bool, stored: bool, progress: Progress | None
+) -> Iterator[_Fingerprint]:
     def one(i: int) -> _Fingerprint:
         try:
+            if stored:
+                return _Fingerprint(_digest(source.items.stored(i)), _BLANK)
             pixels = source.items.load(i)
         except UnreadableImage as error:
-            return _Fingerprint("", _BLANK, error.reason)
+            return _Fingerprint(b"", _BLANK, error.reason)
         compared = near and min(pixels.shape[:2]) >= MIN_SIDE
-        digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-        return _Fingerprint(f"{pixels.shape} {digest}", _thumbnail(pixels) if compared else _BLANK)
+        digest = _digest(str(pixels.shape).encode() + pixels.tobytes())
+        return _Fingerprint(digest, _thumbnail(pixels) if compared else _BLANK)
 
     total = len(source.items)
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-        for done, print_ in enumerate(pool.map(one, range(total)), start=1):
-            if progress is not None:
-                progress(done, total)
-            yield print_
+        for start in range(0, total, _BLOCK):  # a pool that is handed everything keeps everything
+            block = range(start, min(start + _BLOCK, total))
+            for i, print_ in zip(block, pool.map(one, block), strict=True):
+                if progress is not None:
+                    progress(i + 1, total)
+                yield print_
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:16]
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -149,38 +167,50 @@ def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(small.convert("L"))
 
 
-def _confirmed_pairs(thumbnails: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Near-duplicate pairs [M, 2] and their aligned correlation [M]."""
-    structured = np.flatnonzero(thumbnails.std((1, 2)) >= _MIN_CONTRAST)
-    thumbnails = thumbnails[structured]
-    coarse = halved(thumbnails)
+def _confirmed_pairs(
+    thumbnails: Thumbnails, first: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Near-duplicate pairs [M, 2] among the items ``first``, as places in it, and their correlation [M]."""
+    structured, bits = _hashes(thumbnails, first)
+    items = first[structured]
     pairs, strengths = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
-    for proposed in close_pairs(perceptual_hash(thumbnails), MAX_DISTANCE):
+    for proposed in close_pairs(bits, MAX_DISTANCE):
         for start in range(0, len(proposed), _CHUNK):
-            kept, strength = _confirm(thumbnails, coarse, proposed[start : start + _CHUNK])
-            pairs.append(kept)
+            chunk = proposed[start : start + _CHUNK]
+            a, b = (thumbnails.rows(items[side]) for side in chunk.T)
+            alike, strength = _confirm(a, b)
+            pairs.append(chunk[alike])
             strengths.append(strength)
     return structured[np.concatenate(pairs)], np.concatenate(strengths)
 
 
-def _confirm(
-    fine: NDArray[np.float32], coarse: NDArray[np.float32], pairs: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    rough = align(coarse[pairs[:, 0]], coarse[pairs[:, 1]], steps=4)
-    promising = rough.correlation > _MIN_COARSE
-    pairs, warp = pairs[promising], rough.warp[promising] * np.array([1, 1, 2, 2], np.float32)
-    a, b = fine[pairs[:, 0]], fine[pairs[:, 1]]
+def _hashes(thumbnails: Thumbnails, first: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Places in ``first`` of thumbnails with enough contrast, and their hashes."""
+    places, bits = [np.empty(0, np.int64)], [np.empty((0, 63), bool)]
+    for start in range(0, len(first), _BLOCK):
+        block = thumbnails.rows(first[start : start + _BLOCK])
+        kept = np.flatnonzero(block.std((1, 2)) >= _MIN_CONTRAST)
+        places.append(kept + start)
+        bits.append(perceptual_hash(block[kept]))
+    return np.concatenate(places), np.concatenate(bits)
+
+
+def _confirm(a: Fine, b: Fine) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which of the pairs of thumbnails are near-duplicates, and the correlation of those."""
+    rough = align(halved(a), halved(b), steps=4)
+    promising = np.flatnonzero(rough.correlation > _MIN_COARSE)
+    a, b, warp = a[promising], b[promising], rough.warp[promising] * np.array([1, 1, 2, 2], np.float32)
     found = align(a, b, start=warp)
     alike = found.correlation > MIN_CORRELATION
     alike[alike] = local_correlation(a[alike], b[alike], found.warp[alike]) > MIN_LOCAL
-    return pairs[alike], found.correlation[alike]
+    return promising[alike], found.correlation[alike]
 
 
 def _complete_linkage(n: int, pairs: NDArray[np.int64], strength: NDArray[np.float32]) -> NDArray[np.int64]:
     """Group of each of n items: strongest pairs first, merging only where all pairs across are known."""
     known = {(int(i), int(j)) for i, j in pairs}
     group = np.arange(n)
-    members = {i: [i] for i in range(n)}
+    members = {int(i): [int(i)] for i in np.unique(pairs)}
     for i, j in pairs[np.lexsort((pairs[:, 1], pairs[:, 0], -strength))]:
         a, b = sorted((int(group[i]), int(group[j])))
         if a != b and all((min(p, q), max(p, q)) in known for p in members[a] for q in members[b]):
@@ -197,6 +227,7 @@ def _numbered(keys: Sequence[object]) -> NDArray[np.int64]:
 
 def _members(group: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
     """Positions of each group of two or more, in the order of the groups."""
-    order = np.argsort(group, kind="stable")
+    several = np.flatnonzero(np.bincount(group)[group] > 1)
+    order = several[np.argsort(group[several], kind="stable")]
     sets = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-    return tuple(tuple(int(i) for i in members) for members in sets if len(members) > 1)
+    return tuple(tuple(members.tolist()) for members in sets if len(members))

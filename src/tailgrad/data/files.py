@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tailgrad.checks import InputError
 from tailgrad.data.decode import UnreadableImage, decode, header
 
 EXTENSIONS = frozenset(
@@ -35,6 +36,10 @@ class ImageFiles:
         """The upright image i, uint8 [H, W, 3]."""
         return decode(self.stored(i), self._names[i])
 
+    def reduced(self, i: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Image i, decoded at a smaller scale where that leaves enough for ``size``."""
+        return decode(self.stored(i), self._names[i], size)
+
     def name(self, i: int) -> str:
         """Relative posix path of image i."""
         return self._names[i]
@@ -61,3 +66,36 @@ class ImageFiles:
             raise UnreadableImage(self._names[i], error.strerror or str(error)) from error
         with file:
             return header(file, self._names[i])
+
+
+def existing(folder: Path, path: str, place: str) -> str:
+    """The relative posix path of a file that a list names.
+
+    Args:
+        folder: what the path is relative to.
+        path: as it stands in the list.
+        place: what to call the entry in an error.
+
+    Raises:
+        InputError: there is no such file.
+
+    Example:
+        >>> existing(Path("photos"), "1.jpg", "line 2 of list.csv")
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: line 2 of list.csv must name an image file, got '1.jpg', which is ...
+    """
+    name = path.strip().replace("\\", "/")
+    if not (name and _is_file(folder / name)):
+        raise InputError(
+            f"{place} must name an image file, got {name!r}, which is not in {str(folder)!r}; correct the "
+            "path, or name the folder with data.root"
+        )
+    return name
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the file system, a folder that may not be entered
+        return False

@@ -8,14 +8,8 @@ import numpy as np
 
 from tailgrad.checks import InputError
 from tailgrad.data.files import EXTENSIONS, ImageFiles
+from tailgrad.data.parts import PARTS
 from tailgrad.data.source import Source, brought_split, safe_name
-
-PARTS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-"""Folder, file and column spellings of the parts of a split."""
 
 
 def open_folder(root: Path) -> Source:

@@ -61,7 +61,7 @@ def _text(value: object, place: str) -> str:
 
 
 def _is_integer(text: str) -> bool:
-    return re.fullmatch("0|-?[1-9][0-9]*", text) is not None  # 007 is a name: its zeros mean something
+    return re.fullmatch("0|-?[1-9][0-9]{0,17}", text) is not None  # 007 is a name: its zeros mean something
 
 
 def _from_integers(

@@ -14,6 +14,7 @@ from tailgrad.checks import InputError
 from tailgrad.data.source import Source
 from tailgrad.data.splits import PARTS, Split
 from tailgrad.files import write_text
+from tailgrad.untrusted import json_text
 
 _SHORT = 8
 """Hexadecimal digits of each item's SHA-256 that are kept: enough to say which item changed."""
@@ -125,7 +126,7 @@ def load_split(path: str | PathLike[str], source: Source) -> Split:
     parts = {name: _indices(name, getattr(manifest.parts, name), position, path) for name in PARTS}
     for name in PARTS:
         _compare(getattr(manifest.parts, name), _part(parts[name], source), path)
-    leakage = tuple((position[a], position[b]) for a, b in manifest.leakage)
+    leakage = tuple(_leak(pair, position, path) for pair in manifest.leakage)
     return Split(
         **parts,
         seed=manifest.seed,
@@ -192,6 +193,16 @@ def _indices(
     return np.array([position[item] for item in part.names], dtype=np.int64)
 
 
+def _leak(pair: tuple[str, str], position: dict[str, int], path: str | PathLike[str]) -> tuple[int, int]:
+    missing = [item for item in pair if item not in position]
+    if missing:
+        raise InputError(
+            f"source must hold every item of {str(path)!r}, got none named {missing[0]!r}, which is said to "
+            "leak; restore the files"
+        )
+    return position[pair[0]], position[pair[1]]
+
+
 def _compare(saved: _Part, found: _Part, path: str | PathLike[str]) -> None:
     if saved.sha256 == found.sha256:
         return
@@ -214,11 +225,7 @@ def _compare(saved: _Part, found: _Part, path: str | PathLike[str]) -> None:
 
 def _read(path: Path) -> _Manifest:
     try:
-        return _Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"split file must be readable, got {path}: {error.strerror}; check the path"
-        ) from error
+        return _Manifest.model_validate_json(json_text(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"]) or "the file"
@@ -226,6 +233,9 @@ def _read(path: Path) -> _Manifest:
             f"split file must be one that save_split wrote, got {first['msg']} at {where} in {str(path)!r}; "
             "restore it or make a new split"
         ) from error
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"split file must be readable, got {path}: {said}; check the path") from error
 
 
 def _name(source: Source, i: int) -> str:

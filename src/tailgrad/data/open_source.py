@@ -27,11 +27,13 @@ def open_source(
 
     Args:
         spec: ``digits-lt``, ``cifar10``, ``cifar100``, ``cifar10-lt`` or ``cifar100-lt``; a folder of class
-            folders; a CSV list; a parquet file or a folder of them; a tuple (images, labels); a map-style
-            dataset of (image, label); or a Source, which is returned as it is.
-        root: folder that the paths of a CSV list are relative to, or that holds CIFAR.
+            folders; a CSV list; a list of paths and class numbers (``ImageNet_LT_train.txt``); an annotation
+            file of iNaturalist (``train2018.json``); a parquet file, a WebDataset tar, or a folder of either;
+            a tuple (images, labels); a map-style dataset of (image, label); or a Source, which is returned
+            as it is.
+        root: folder that the paths of a list are relative to, or that holds CIFAR.
         image_column: column of the images in a CSV list or parquet file.
-        label_column: column of the labels in a CSV list or parquet file.
+        label_column: column of the labels in a CSV list or parquet file; field of ``.json`` members of a tar.
         skip_unreadable: try every image, drop those that cannot be decoded and list them in ``ignored``.
 
     Raises:
@@ -100,11 +102,15 @@ def _open_path(spec: str, place: Path, options: dict[str, Any]) -> Source:
         return _open_folder(place, options)
     if kind in (".csv", ".tsv"):
         return _open_csv(place, options)
+    if kind in (".txt", ".json"):
+        return _open_list(place, options)
     if kind == ".parquet":
         return _open_parquet([place], f"{place.resolve().parent.name}-{place.stem}", options)
+    if kind == ".tar":
+        return _open_shards([place], place.parent, options)
     raise InputError(
-        f"source must be a folder, or a file ending in .csv, .tsv or .parquet, got {spec!r}; unpack an "
-        "archive first, and give the folder of single images"
+        f"source must be a folder, or a file ending in .csv, .tsv, .txt, .json, .parquet or .tar, got "
+        f"{spec!r}; unpack another archive first, and give the folder of single images"
     )
 
 
@@ -124,11 +130,32 @@ def _open_csv(place: Path, options: dict[str, Any]) -> Source:
     return open_csv(place, root, options.get("image_column"), options.get("label_column"))
 
 
+def _open_list(place: Path, options: dict[str, Any]) -> Source:
+    _refuse(options, ("root",), f"a {place.suffix} list")
+    from tailgrad.data.inaturalist import open_inaturalist
+    from tailgrad.data.list_file import open_list
+
+    root = Path(options["root"]).expanduser() if "root" in options else None
+    return (open_inaturalist if place.suffix.lower() == ".json" else open_list)(place, root)
+
+
+def _open_shards(files: list[Path], root: Path, options: dict[str, Any]) -> Source:
+    _refuse(options, ("label_column",), "WebDataset shards")
+    from tailgrad.data.web_dataset import open_shards
+
+    return open_shards(files, root, options.get("label_column"))
+
+
 def _open_folder(place: Path, options: dict[str, Any]) -> Source:
     # Repositories of data sets keep their parquet files in a folder called data.
     files = sorted(place.glob("*.parquet")) or sorted((place / "data").glob("*.parquet"))
     if files:
         return _open_parquet(files, place.resolve().name, options)
+    from tailgrad.data.web_dataset import shards_in
+
+    shards = shards_in(place)
+    if shards:
+        return _open_shards(shards, place, options)
     _refuse(options, (), "a folder of images")
     from tailgrad.data.folder import open_folder
 

@@ -1,6 +1,5 @@
 """Parquet files in the Hugging Face image layout."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tailgrad.checks import InputError, nearest
-from tailgrad.data.folder import PARTS
 from tailgrad.data.labels import class_indices
 from tailgrad.data.parquet_images import ParquetImages, group_sizes
+from tailgrad.data.parts import PARTS
 from tailgrad.data.source import Source, brought_split, safe_name
+from tailgrad.untrusted import of_shape, parse_json
 
 
 def open_parquet(
@@ -49,7 +49,8 @@ def open_parquet(
     image = _column(schema, features, image_column, "image")
     label = _column(schema, features, label_column, "label")
     _check_image(schema, image)
-    items = ParquetImages(files, image)
+    with of_shape(f"the parquet files of {name}", "fetch them again"):
+        items = ParquetImages(files, image)
     values = _values(files, label)
     labels, class_names = class_indices(values, features.get(label, {}).get("names", ()), items.name)
     sizes = [sum(group_sizes(file)) for file in files]
@@ -80,14 +81,29 @@ def _schema(files: Sequence[Path]) -> tuple[pa.Schema, dict[str, Any]]:
 def _read_schema(file: Path) -> pa.Schema:
     try:
         return pq.read_schema(file)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{str(file)!r} must be a parquet file, got: {error}; fetch it again") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
     text = (schema.metadata or {}).get(b"huggingface", b"{}")
-    features = json.loads(text).get("info", {}).get("features", {})
-    return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    with of_shape("the huggingface metadata of parquet files", "fetch the file again"):
+        features = parse_json(text.decode("utf-8")).get("info", {}).get("features", {})
+        found = {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+        for names in _class_names(found).values():
+            _check_names(names)
+    return found
+
+
+def _check_names(names: object) -> None:
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InputError(
+            f"class names of parquet files must be a list of texts, got {str(names)[:80]}; fetch them again"
+        )
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"class names of parquet files must differ, got {str(names)[:80]}; fetch the file again"
+        )
 
 
 def _class_names(features: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +137,26 @@ def _check_image(schema: pa.Schema, column: str) -> None:
 
 
 def _values(files: Sequence[Path], column: str) -> list[object]:
-    return [v for file in files for v in pq.read_table(file, columns=[column])[column].to_pylist()]
+    return [value for file in files for value in _values_of(file, column)]
+
+
+def _values_of(file: Path, column: str) -> list[object]:
+    rows = sum(group_sizes(file))
+    try:
+        values: list[object] = pq.read_table(file, columns=[column])[column].to_pylist()
+    except (OSError, ValueError, OverflowError, KeyError, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
+    if len(values) != rows:
+        raise InputError(
+            f"{str(file)!r} must hold as many labels as rows, got {len(values)} and {rows}; fetch it again"
+        )
+    return values
+
+
+def _unreadable(file: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{str(file)!r} must be a parquet file, got: {' '.join(str(error).split())[:300]}; fetch it again"
+    )
 
 
 def _rank(files: Sequence[Path]) -> NDArray[np.int64] | None:
@@ -132,7 +167,8 @@ def _rank(files: Sequence[Path]) -> NDArray[np.int64] | None:
         _values([file], "rank") if "rank" in names else [None] * sum(group_sizes(file))
         for file, names in zip(files, tables, strict=True)
     ]
-    return np.array([-1 if v is None else v for column in columns for v in column], dtype=np.int64)
+    with of_shape("the column 'rank' of parquet files", "remove it, or number the images of each class"):
+        return np.array([-1 if v is None else v for column in columns for v in column], dtype=np.int64)
 
 
 def _part(file: Path) -> str:

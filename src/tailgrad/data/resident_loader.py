@@ -4,14 +4,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import zip_longest
 
+import torch
 from torch import Tensor
 
 from tailgrad.data.batch_order import BatchOrder
 from tailgrad.types import Batch
 
+Places = tuple[Tensor, Tensor]
+
 
 class ResidentLoader(BatchOrder):
     """Batches cut from images that live in memory (or on the device) as uint8.
+
+    On a device batches are cut there: an epoch's order travels in one copy, and no batch waits for the
+    device. ``index`` stays in memory, where names are looked up.
 
     Args:
         images: uint8 [N, 3, H, W].
@@ -36,9 +42,18 @@ class ResidentLoader(BatchOrder):
         self.images = images
 
     def __iter__(self) -> Iterator[Batch]:
-        pairs = zip_longest(self.places(), self.partner_places())
+        target = self.target.to(self.images.device)
+        pairs = zip_longest(self._there(self.places()), self._there(self.partner_places()))
         for places, others in pairs:
-            yield replace(self._batch(places), partner=None if others is None else self._batch(others))
+            partner = None if others is None else self._batch(target, *others)
+            yield replace(self._batch(target, *places), partner=partner)
 
-    def _batch(self, places: Tensor) -> Batch:
-        return Batch(self.images[places], self.target[places], self.index[places])
+    def _there(self, parts: tuple[Tensor, ...]) -> Iterator[Places]:
+        """Places of each batch, in memory and where the images are."""
+        if self.images.device.type == "cpu" or not parts:
+            return zip(parts, parts, strict=True)
+        moved = torch.cat(parts).to(self.images.device)
+        return zip(parts, torch.split(moved, [len(part) for part in parts]), strict=True)
+
+    def _batch(self, target: Tensor, places: Tensor, there: Tensor) -> Batch:
+        return Batch(self.images.index_select(0, there), target.index_select(0, there), self.index[places])

@@ -116,6 +116,9 @@ class _Chosen:
     def load(self, i: int) -> NDArray[np.uint8]:
         return self._items.load(self._index[i])
 
+    def reduced(self, i: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+        return load_for(self._items, self._index[i], size)
+
     def name(self, i: int) -> str:
         return self._items.name(self._index[i])
 
@@ -146,6 +149,21 @@ def choose(source: Source, indices: Sequence[int] | NDArray[np.int64]) -> Source
         given=tuple(source.given[i] for i in index),
         rank=None if source.rank is None else source.rank[index],
     )
+
+
+def load_for(items: Items, i: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Image i for resizing to ``size`` (height, width), by the cheapest way that leaves enough pixels.
+
+    Items that can do so have a method ``reduced(i, size)``; others decode as ever.
+
+    Example:
+        >>> from tailgrad.data import open_source
+        >>> load_for(open_source("digits-lt").items, 0, (4, 4)).shape
+        (8, 8, 3)
+    """
+    reduced = getattr(items, "reduced", None)
+    pixels: NDArray[np.uint8] = items.load(i) if reduced is None else reduced(i, size)
+    return pixels
 
 
 def safe_name(text: str) -> str:

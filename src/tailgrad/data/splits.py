@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,14 +143,45 @@ def _carve(
 ) -> tuple[dict[str, Indices], int]:
     """Distribute the pool over training and the parts of ``shares``; also how many groups were kept."""
     names = ("train", *shares)
-    _, piece = np.unique(group[pool], return_inverse=True)
-    holds = np.zeros((int(piece.max(initial=-1)) + 1, source.num_classes), np.int64)
-    np.add.at(holds, (piece, source.labels[pool]), 1)
-    _check_classes(source, holds, names)
-    place = _place(holds, _targets(holds.sum(0), list(shares.values())), rng)
-    _check_filled(source, holds, place, names)
-    carved = {name: pool[place[piece] == p] for p, name in enumerate(names)}
-    return carved, int((holds.sum(1) > 1).sum())
+    pieces = _Pieces.of(group[pool], source.labels[pool], source.num_classes)
+    _check_classes(source, pieces, names)
+    place = _place(pieces, _targets(pieces.counts, list(shares.values())), rng)
+    _check_filled(source, pieces, place, names)
+    carved = {name: pool[place[pieces.piece] == p] for p, name in enumerate(names)}
+    return carved, int((pieces.sizes > 1).sum())
+
+
+class _Pieces(NamedTuple):
+    """What is distributed as one: duplicate groups, and images alone. Never a table of pieces by classes."""
+
+    piece: Indices
+    """piece of each item"""
+    label: Indices
+    """class of each item"""
+    sizes: Indices
+    """items of each piece"""
+    counts: Indices
+    """items of each class"""
+    kinds: Indices
+    """pieces that hold each class"""
+
+    @classmethod
+    def of(cls, group: Indices, label: Indices, classes: int) -> "_Pieces":
+        _, piece = np.unique(group, return_inverse=True)
+        held = np.unique(piece * classes + label) % classes
+        counts, kinds = (np.bincount(of, minlength=classes) for of in (label, held))
+        return cls(piece, label, np.bincount(piece), counts, kinds)
+
+    def members(self) -> dict[int, tuple[Indices, Indices]]:
+        """Classes, ascending, and items of each in every piece of two or more."""
+        several = np.flatnonzero(self.sizes[self.piece] > 1)
+        order = several[np.argsort(self.piece[several], kind="stable")]
+        ends = np.flatnonzero(np.diff(self.piece[order])) + 1
+        return {
+            int(self.piece[items[0]]): np.unique(self.label[items], return_counts=True)
+            for items in np.split(order, ends)
+            if len(items)
+        }
 
 
 def _targets(counts: Indices, shares: Sequence[float]) -> Indices:
@@ -164,22 +196,26 @@ def _targets(counts: Indices, shares: Sequence[float]) -> Indices:
     return targets
 
 
-def _place(holds: Indices, targets: Indices, rng: np.random.Generator) -> Indices:
-    """Part of each piece [pieces]: groups one by one, then the single items of each class at once."""
-    room, empty, unseen = targets.copy(), np.ones(targets.shape, bool), (holds > 0).sum(0)
-    place = np.zeros(len(holds), np.int64)
-    order = rng.permutation(len(holds))
-    size = holds[order].sum(1)
-    for i in order[np.argsort(-size, kind="stable")][: (size > 1).sum()]:
-        classes = np.flatnonzero(holds[i])
-        place[i] = p = _draw(holds[i, classes], room[classes], empty[classes], unseen[classes], rng)
-        room[classes, p] -= holds[i, classes]
+def _place(pieces: _Pieces, targets: Indices, rng: np.random.Generator) -> Indices:
+    """Part of each piece: groups one by one, then the single items of each class at once."""
+    room, empty, unseen = targets.copy(), np.ones(targets.shape, bool), pieces.kinds.copy()
+    place = np.zeros(len(pieces.sizes), np.int64)
+    order = rng.permutation(len(place))
+    size, members = pieces.sizes[order], pieces.members()
+    for i in order[np.argsort(-size, kind="stable")][: len(members)].tolist():
+        classes, held = members[i]
+        place[i] = p = _draw(held, room[classes], empty[classes], unseen[classes], rng)
+        room[classes, p] -= held
         empty[classes, p] = False
         unseen[classes] -= 1
+    label = np.zeros(len(place), np.int64)
+    label[pieces.piece] = pieces.label
     singles = order[size == 1]
-    for k, label in enumerate(holds[singles].argmax(1) == np.arange(holds.shape[1])[:, None]):
-        quota = _quota(room[k], empty[k], int(label.sum()))
-        place[singles[label]] = np.repeat(np.arange(len(quota)), quota)
+    singles = singles[np.argsort(label[singles], kind="stable")]
+    for of_class in np.split(singles, np.flatnonzero(np.diff(label[singles])) + 1):
+        k = label[of_class[:1]]
+        quota = _quota(room[k].sum(0), empty[k].any(0), len(of_class))
+        place[of_class] = np.repeat(np.arange(len(quota)), quota)
     return place
 
 
@@ -205,19 +241,17 @@ def _draw(
     return int(rng.choice(len(weight), p=weight / weight.sum()))
 
 
-def _check_classes(source: Source, holds: Indices, names: Sequence[str]) -> None:
-    pieces = (holds > 0).sum(0)
-    for k, (count, n) in enumerate(zip(holds.sum(0), pieces, strict=True)):
-        if n < len(names):
-            raise _too_few(source.class_names[k], int(count), int(n), names)
+def _check_classes(source: Source, pieces: _Pieces, names: Sequence[str]) -> None:
+    for k in np.flatnonzero(pieces.kinds < len(names)):
+        raise _too_few(source.class_names[k], int(pieces.counts[k]), int(pieces.kinds[k]), names)
 
 
-def _check_filled(source: Source, holds: Indices, place: Indices, names: Sequence[str]) -> None:
+def _check_filled(source: Source, pieces: _Pieces, place: Indices, names: Sequence[str]) -> None:
     # Only groups with several labels can get here: two classes may want the same group elsewhere.
     for p in range(len(names)):
-        for k in np.flatnonzero(holds[place == p].sum(0) == 0):
-            count, n = int(holds[:, k].sum()), int((holds[:, k] > 0).sum())
-            raise _too_few(source.class_names[k], count, n, names)
+        filled = np.bincount(pieces.label[place[pieces.piece] == p], minlength=source.num_classes)
+        for k in np.flatnonzero(filled == 0):
+            raise _too_few(source.class_names[k], int(pieces.counts[k]), int(pieces.kinds[k]), names)
 
 
 def _too_few(name: str, count: int, pieces: int, names: Sequence[str]) -> InputError:

@@ -5,6 +5,7 @@ from typing import cast
 
 from torch import Tensor
 
+from tailgrad.distributed import rows_of_all
 from tailgrad.engine.learner import Learner
 from tailgrad.types import Batch
 
@@ -33,7 +34,8 @@ def combined_step(learner: Learner, batch: Batch) -> Tensor:
     """
     examples = learner.examples(batch)
     losses = learner.objective(learner.direct(), examples)
-    if not losses.detach().isfinite().all():
-        return losses.detach().mean()
-    step = cast("Callable[[Callable[[], tuple[Tensor, Tensor]]], Tensor]", learner.optimizer.step)
-    return step(lambda: (losses, examples.target))
+    everyone, _ = rows_of_all(losses.detach())
+    if everyone.isfinite().all():
+        step = cast("Callable[[Callable[[], tuple[Tensor, Tensor]]], Tensor]", learner.optimizer.step)
+        step(lambda: (losses, examples.target))
+    return everyone.mean()

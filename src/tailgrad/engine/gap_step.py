@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from tailgrad.distributed import for_averaging, rows_of_all
 from tailgrad.engine.carried import carried
 from tailgrad.engine.learner import Learner
 from tailgrad.optim import GapWeights
@@ -28,8 +29,10 @@ def gap_step(learner: Learner, batch: Batch) -> Tensor:
         tensor(0.6931)
     """
     examples = learner.examples(batch)
-    losses = learner.objective(learner, examples)
-    objective: Tensor = carried(learner.loss, "gap", GapWeights)(losses, examples.target)
+    losses, _ = rows_of_all(learner.objective(learner, examples))
+    target, _ = rows_of_all(examples.target)
+    objective: Tensor = carried(learner.loss, "gap", GapWeights)(losses, target)
+    for_averaging(losses)
     learner.optimizer.zero_grad(set_to_none=True)
     learner.fabric.backward(objective)
     learner.optimizer.step()

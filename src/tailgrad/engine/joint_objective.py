@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from tailgrad.checks import in_range
+from tailgrad.distributed import as_one_process, for_averaging, rows_of_all
 from tailgrad.engine.carried import carried
 from tailgrad.engine.examples import Examples
 from tailgrad.engine.learner import Learner
@@ -66,5 +67,15 @@ def joint_objective(learner: Learner, examples: Examples) -> Tensor:
     features, views = output.features, examples.views
     if auxiliary.on_views and views is not None:
         features = learner.outputs(views.flatten(0, 1)).features.view(len(views), len(examples.labels), -1)
-    value: Tensor = supervised + auxiliary(features, examples.labels)
+    return supervised + _of_all(auxiliary, features, examples.labels, each=supervised.ndim > 0)
+
+
+def _of_all(auxiliary: Auxiliary, features: Tensor, labels: Tensor, *, each: bool) -> Tensor:
+    """The second loss of all ranks' examples, the same on each."""
+    everyone, own = rows_of_all(features.movedim(-2, 0))
+    targets, _ = rows_of_all(labels)
+    with as_one_process():
+        value: Tensor = auxiliary(everyone.movedim(0, -2), targets)
+    # Added to every example of this rank, it takes part in their mean over all ranks by their share.
+    for_averaging(everyone, len(targets[own]) / len(targets) if each else None)
     return value

@@ -1,17 +1,22 @@
 """What a step needs, kept together."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from tailgrad.distributed import as_one_process, for_averaging, rows_of_all
+from tailgrad.engine.compiled import Compiled
 from tailgrad.engine.examples import Examples
 from tailgrad.engine.schedule import Schedule
 from tailgrad.losses.each import each_of_mean
 from tailgrad.types import Batch, Output
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 Transform = Callable[[Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]
@@ -65,6 +70,7 @@ class Learner:
         views: stored uint8 images -> views of them [V, N, 3, H, W], still bytes, or None.
         objective: what a step minimises.
         still: modules kept in evaluation mode while the rest trains.
+        compiled: compiled code of the network's modules for training batches, or None.
         epoch: the epoch in progress, counted from 1; the loop sets it.
         epochs: how many there will be.
 
@@ -77,7 +83,7 @@ class Learner:
         torch.Size([1, 3, 2, 2])
     """
 
-    fabric: Fabric
+    fabric: "Fabric"
     model: nn.Module
     loss: nn.Module
     optimizer: torch.optim.Optimizer
@@ -90,12 +96,15 @@ class Learner:
     views: Transform | None = None
     objective: Objective = plain_objective
     still: tuple[nn.Module, ...] = ()
+    compiled: Compiled | None = None
     epoch: int = 1
     epochs: int = 1
 
     @classmethod
     def plain(cls, model: nn.Module, loss: nn.Module, lr: float) -> "Learner":
         """A float32 CPU learner with SGD, no schedule and no transforms: for trials and tests."""
+        from lightning.fabric import Fabric
+
         fabric = Fabric(accelerator="cpu", devices=1)
         optimizer = torch.optim.SGD(model.parameters(), lr=lr)
         module, stepper = fabric.setup(model, optimizer)
@@ -107,17 +116,16 @@ class Learner:
         return cast("nn.Module", getattr(self.model, "module", self.model))
 
     def direct(self) -> "Learner":
-        """The same learner running the network itself, under the learner's precision.
+        """The same learner running the network itself, as it is written, under the learner's precision.
 
         For optimisers that differentiate by themselves: what Fabric wraps around the network insists on
         ``fabric.backward``, and under several processes such optimisers merge gradients themselves.
         """
-        return replace(self, model=_Direct(self.fabric, self.network))
+        return replace(self, model=_Direct(self.fabric, self.network), compiled=None)
 
     def images(self, inputs: Tensor) -> Tensor:
         """Prepared images on the device, in the model's memory layout."""
-        images = self.prepare(self.fabric.to_device(inputs))
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+        return _laid_out(self.prepare(self.fabric.to_device(inputs)), self.channels_last)
 
     def examples(self, batch: Batch) -> Examples:
         """A training batch on the device, augmented, and mixed where the learner mixes."""
@@ -142,7 +150,10 @@ class Learner:
     def loss_of(self, images: Tensor, target: Tensor) -> Tensor:
         """The loss of prepared images, reading the part of the output that the loss takes."""
         takes = getattr(self.loss, "takes", "logits")
-        seen = self.model(images) if takes == "logits" else getattr(self.outputs(images), takes)
+        if takes != "logits":
+            return self.loss_at(getattr(self.outputs(images), takes), self.fabric.to_device(target))
+        with self._running(images):
+            seen = self.model(images)
         return self.loss_at(seen, self.fabric.to_device(target))
 
     def outputs(self, images: Tensor) -> Output:
@@ -151,25 +162,48 @@ class Learner:
         Fabric's wrapper enters autocast around ``forward`` alone.
         """
         outputs = cast("Callable[[Tensor], Output]", self.model.outputs)
-        with self.fabric.autocast():
+        with self.fabric.autocast(), self._running(images):
             output = outputs(images)
         experts = None if output.experts is None else _wide(output.experts)
         return Output(_wide(output.logits), _wide(output.features), experts)
 
     def loss_at(self, seen: Tensor, target: Tensor) -> Tensor:
-        """The loss of what it takes; where it is one an example, their mean is the loss's own mean."""
-        value: Tensor = self.loss(seen, target)
-        return each_of_mean(self.loss, value, target) if value.ndim else value
+        """The loss of what it takes; where it is one an example, their mean is the loss's own mean.
+
+        Where ranks share a batch, the loss sees all of it on each: sums over classes, weights to divide by
+        and accumulated state are those of one process. One number an example is that of this rank's own.
+
+        Args:
+            seen: logits or features [N, ...], those of experts [E, N, K].
+            target: class indices [N] or probabilities [N, K].
+        """
+        examples = seen.ndim - 2 if seen.ndim > 2 else 0
+        everyone, own = rows_of_all(seen.movedim(examples, 0))
+        targets, _ = rows_of_all(target)
+        with as_one_process():
+            value: Tensor = self.loss(everyone.movedim(0, examples), targets)
+            if value.ndim:
+                return each_of_mean(self.loss, value, targets)[own]
+        for_averaging(everyone)
+        return value
+
+    def _running(self, images: Tensor) -> AbstractContextManager[None]:
+        return nullcontext() if self.compiled is None else self.compiled.running(images)
 
     def _drawn(self, batch: Batch) -> Pair:
         inputs = self.fabric.to_device(batch.inputs)
         if self.augment_bytes is not None:
             inputs = self.augment_bytes(inputs)
-        return self.augment(self.images(inputs)), self.fabric.to_device(batch.target)
+        images = self.augment(self.prepare(inputs))  # laid out once, after all that may undo it
+        return _laid_out(images, self.channels_last), self.fabric.to_device(batch.target)
 
     def _seen_again(self, inputs: Tensor) -> Tensor:
         seen = cast("Transform", self.views)(self.fabric.to_device(inputs))
         return self.images(seen.flatten(0, 1)).view(seen.shape)
+
+
+def _laid_out(images: Tensor, channels_last: bool) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last) if channels_last else images
 
 
 def _wide(values: Tensor) -> Tensor:
@@ -177,7 +211,7 @@ def _wide(values: Tensor) -> Tensor:
 
 
 class _Direct(nn.Module):
-    def __init__(self, fabric: Fabric, network: nn.Module) -> None:
+    def __init__(self, fabric: "Fabric", network: nn.Module) -> None:
         super().__init__()
         self.fabric, self.module = fabric, network
 

@@ -9,14 +9,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from tailgrad.engine.checkpoint import load_last, save_last, save_weights
+from tailgrad.distributed import agreed
+from tailgrad.distributed import place as among_ranks
+from tailgrad.engine.checkpoint import has_last, load_last, save_last, save_weights
 from tailgrad.engine.learner import Learner
 from tailgrad.engine.observers import Observer, Row
 from tailgrad.engine.random_state import random_state, set_random_state
-from tailgrad.engine.watch import Diverged, LossWatch
+from tailgrad.engine.watch import Diverged, LossWatch, WeightWatch
 from tailgrad.types import Batch, StepRecord
 
 Step = Callable[[Learner, Batch], Tensor]
+RANKS_APART = 0x51ED2701
+"""Between the seeds of two ranks, each of which augments examples of its own."""
 
 
 class Loader(Protocol):
@@ -141,7 +145,7 @@ def fit(
 
     Raises:
         Interrupted: on Ctrl-C.
-        Diverged: the loss is not finite.
+        Diverged: the loss or the weights are not finite.
         InputError: the checkpoint cannot be read or written.
 
     Example: see ``tests/engine/test_loop.py``.
@@ -170,7 +174,7 @@ def _resume(learner: Learner, plan: Plan) -> Fitted:
     for group in learner.optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     last = plan.keep / "last.safetensors"
-    return Fitted(**load_last(last, learner)) if last.exists() else Fitted()
+    return Fitted(**load_last(last, learner)) if has_last(last) else Fitted()
 
 
 def _reason_to_stop(fitted: Fitted, plan: Plan, limit: float | None) -> str:
@@ -178,7 +182,7 @@ def _reason_to_stop(fitted: Fitted, plan: Plan, limit: float | None) -> str:
         return "epochs"
     if plan.patience and fitted.epoch - fitted.best_epoch >= plan.patience:
         return "patience"
-    if limit is not None and fitted.epoch and time.monotonic() >= limit:
+    if limit is not None and fitted.epoch and agreed(time.monotonic() >= limit):
         return "minutes"
     return ""
 
@@ -197,6 +201,7 @@ class _Sitting:
     def __post_init__(self) -> None:
         self._saved = self._began = time.monotonic()
         self._carried = False
+        self._weights = WeightWatch(self.learner)
 
     def epoch(self, fitted: Fitted) -> Row:
         """Train one epoch, or what is left of it."""
@@ -214,6 +219,7 @@ class _Sitting:
         self._tell(self.watch.flush())
         fitted.epoch, fitted.step = epoch, before + len(self.batches)
         fitted.done = 0
+        self._weights.check(step=fitted.step, epoch=epoch)
         rate = self.learner.optimizer.param_groups[0]["lr"]
         return {"epoch": epoch, "lr": rate, "train_loss": self.watch.mean()}
 
@@ -224,7 +230,7 @@ class _Sitting:
 
     def _draw(self, epoch: int, fitted: Fitted) -> None:
         """Order and randomness of an epoch, as they were where it is gone on with in its middle."""
-        torch.manual_seed(self.plan.seed * 1_000_003 + epoch)
+        torch.manual_seed(self.plan.seed * 1_000_003 + epoch + RANKS_APART * among_ranks()[0])
         self.batches.set_epoch(epoch)
         self.learner.start_epoch(epoch, self.plan.epochs)
         if fitted.done:
@@ -239,11 +245,13 @@ class _Sitting:
     def _is_due(self) -> bool:
         """Whether it is time to save; the clock decides when, never what."""
         minutes = self.plan.save_minutes
-        return minutes is not None and time.monotonic() - self._saved >= 60 * minutes
+        return minutes is not None and bool(agreed(time.monotonic() - self._saved >= 60 * minutes))
 
     def save(self, fitted: Fitted) -> None:
         """Write the state, from which training goes on to the same end."""
         self._tell(self.watch.flush())
+        if fitted.done:
+            self._weights.check(step=fitted.step, epoch=fitted.epoch + 1)
         fitted.held = {name: holder.state() for name, holder in self._holders().items()}
         fitted.random = random_state() if fitted.done else {}
         save_last(self.plan.keep / "last.safetensors", self.learner, asdict(fitted))

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lightning.fabric.loggers.logger import Logger
-
+from tailgrad.checks import InputError
 from tailgrad.files import finite, write_text
 from tailgrad.interference.monitor_record import scalars
 from tailgrad.types import StepRecord
+from tailgrad.untrusted import json_text, parse_json
+
+if TYPE_CHECKING:
+    from lightning.fabric.loggers.logger import Logger
 
 Row = dict[str, Any]
 
@@ -53,7 +56,7 @@ class MetricsLog:
         self.path = path
         self._records: list[Row] = []
         # Not splitlines: a class name may hold a character that it takes for the end of a line.
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        lines = _text(path).split("\n") if path.exists() else []
         self._kept = "".join(f"{line}\n" for line in lines if _epoch_of(line) <= epoch)
         write_text(path, self._kept)
 
@@ -80,10 +83,19 @@ class MetricsLog:
         write_text(self.path, self._kept)
 
 
+def _text(path: Path) -> str:
+    try:
+        return json_text(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} must be readable, got {error}; restore it, or begin the run anew"
+        ) from error
+
+
 def _epoch_of(line: str) -> float:
     try:
-        return int(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
+        return int(parse_json(line)["epoch"])
+    except (ArithmeticError, ValueError, LookupError, TypeError):
         return float("inf")
 
 
@@ -99,7 +111,7 @@ class ScalarLog:
         >>> ScalarLog(CSVLogger(tempfile.mkdtemp())).on_epoch({"epoch": 1, "train_loss": 0.5})
     """
 
-    def __init__(self, logger: Logger) -> None:
+    def __init__(self, logger: "Logger") -> None:
         self.logger = logger
 
     def on_step(self, record: StepRecord) -> None:

@@ -1,5 +1,9 @@
-"""A progress line for people: loss, macro-F1, worst class, time left."""
+"""A progress line for people, and a progress file for whoever watches many runs."""
 
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -7,6 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.text import Text
 
 from tailgrad.engine.observers import Row
+from tailgrad.files import finite
 from tailgrad.types import StepRecord
 
 
@@ -59,3 +64,46 @@ class ProgressBar:
             f" | macro-F1 {row.get('val_macro_f1', float('nan')):.3f}"
             f" | worst {worst} {row.get('val_worst_f1', float('nan')):.2f}"
         )
+
+
+class ProgressFile:
+    """An observer that keeps a small JSON file: steps done and to do, epoch, loss, macro-F1.
+
+    It is written at most once in ``every`` seconds and never waits for the disk; a file that cannot be
+    written is no reason to stop a run.
+
+    Args:
+        path: the file; its folder exists.
+        steps: steps of the whole run.
+        every: least seconds between two writes.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "progress.json"
+        >>> ProgressFile(path, steps=10).on_step(StepRecord(step=1, epoch=1, loss=0.5))
+        >>> path.read_text()
+        '{"steps": 10, "step": 1, "epoch": 1, "loss": 0.5}'
+    """
+
+    def __init__(self, path: Path, steps: int, every: float = 0.5) -> None:
+        self.path, self.every = path, every
+        self._now: Row = {"steps": steps}
+        self._written = -float("inf")
+
+    def on_step(self, record: StepRecord) -> None:
+        """Note the step."""
+        self._now |= {"step": record.step, "epoch": record.epoch, "loss": record.loss}
+        if time.monotonic() - self._written >= self.every:
+            self._write()
+
+    def on_epoch(self, row: Row) -> None:
+        """Note the validation score."""
+        self._now |= {"epoch": row["epoch"], "macro_f1": row.get("val_macro_f1")}
+        self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        with suppress(OSError):
+            partial.write_text(json.dumps(finite(self._now)), "utf-8")
+            partial.replace(self.path)

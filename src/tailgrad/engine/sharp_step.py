@@ -5,6 +5,7 @@ from typing import cast
 
 from torch import Tensor
 
+from tailgrad.distributed import mean_over_ranks
 from tailgrad.engine.learner import Learner
 from tailgrad.types import Batch
 
@@ -31,4 +32,5 @@ def sharp_step(learner: Learner, batch: Batch) -> Tensor:
     """
     examples, direct = learner.examples(batch), learner.direct()
     step = cast("Callable[[Callable[[], tuple[Tensor, Tensor]]], Tensor]", learner.optimizer.step)
-    return step(lambda: (learner.objective(direct, examples), examples.target))
+    loss = step(lambda: (learner.objective(direct, examples), examples.target))
+    return mean_over_ranks(loss, len(examples.target))

@@ -32,7 +32,7 @@ def two_branch_objective(learner: Learner, examples: Examples) -> Tensor:
     mixed = cast("Callable[[Tensor, Tensor, float], Tensor]", learner.model.mixed)
     with learner.fabric.autocast():
         logits = mixed(examples.images, images, weight)
-    conventional: Tensor = learner.loss(logits, examples.target)
+    conventional = learner.loss_at(logits, examples.target)
     with frozen(learner.loss):  # a loss with state counts a step once, by its conventional batch
-        rebalanced: Tensor = learner.loss(logits, labels)
+        rebalanced = learner.loss_at(logits, labels)
     return weight * conventional + (1 - weight) * rebalanced

@@ -1,4 +1,4 @@
-"""Stop on a loss that is not finite, naming the batch, without waiting on the device at every step."""
+"""Stop on a loss or on weights that are not finite, without waiting on the device at every step."""
 
 import math
 from collections.abc import Callable
@@ -6,11 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tailgrad.distributed import rows_of_all
+from tailgrad.engine.checkpoint import state_tensors
+from tailgrad.engine.learner import Learner
 from tailgrad.types import StepRecord
 
 
 class Diverged(RuntimeError):  # noqa: N818 - the state of a run, as in "interrupted"
-    """Training met a loss that is NaN or infinite.
+    """Training met a loss or weights that are NaN or infinite.
 
     Example:
         >>> raise Diverged("loss is nan at step 3")
@@ -85,10 +88,65 @@ class LossWatch:
 
     def _check(self, record: StepRecord) -> None:
         if not math.isfinite(record.loss):
-            files = ", ".join(self.name(i) for i in record.index[:8])
-            more = f" and {len(record.index) - 8} more" if len(record.index) > 8 else ""
+            index = rows_of_all(torch.tensor(record.index))[0].tolist()
+            files = ", ".join(self.name(i) for i in index[:8])
+            more = f" and {len(index) - 8} more" if len(index) > 8 else ""
             raise Diverged(
                 f"loss is {record.loss} at step {record.step} (epoch {record.epoch}) on the batch of "
                 f"{files}{more}; look at these images, lower optim.lr or use train.precision=float32 "
                 "(the last good checkpoint is kept)"
             )
+
+
+class WeightWatch:
+    """Refuse to keep a state that is not finite: gradients can overflow under a loss that is finite.
+
+    Tensors that are not finite before training, such as a mask of minus infinity, are left out.
+
+    Args:
+        learner: its network, loss and optimiser are watched.
+
+    Example:
+        >>> learner = Learner.plain(torch.nn.Linear(2, 2), torch.nn.CrossEntropyLoss(), lr=0.1)
+        >>> watch = WeightWatch(learner)
+        >>> _ = learner.model.bias.data.fill_(float("inf"))
+        >>> watch.check(step=3, epoch=1)
+        Traceback (most recent call last):
+        ...
+        tailgrad.engine.watch.Diverged: model.bias is not finite after step 3 (epoch 1) ...
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self._left_out = set(self._not_finite())
+
+    def check(self, *, step: int, epoch: int) -> None:
+        """Look at everything a checkpoint would hold; waits for the device once.
+
+        Raises:
+            Diverged: some of it has become NaN or infinite.
+        """
+        found = [name for name in self._not_finite() if name not in self._left_out]
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            raise Diverged(
+                f"{found[0]}{more} is not finite after step {step} (epoch {epoch}) though every loss was: a "
+                "gradient overflowed; lower optim.lr, set train.clip_norm or use train.precision=float32 "
+                "(the last good checkpoint is kept)"
+            )
+
+    def _not_finite(self) -> list[str]:
+        found: list[str] = []
+        for tensors in self._by_device().values():
+            # Both ends are NaN where any value is; one pass over the values, one wait for the device.
+            ends = [torch.stack(value.detach().aminmax()).isfinite().all() for value in tensors.values()]
+            finite = torch.stack(ends).tolist()
+            found += [name for name, good in zip(tensors, finite, strict=True) if not good]
+        return found
+
+    def _by_device(self) -> dict[torch.device, dict[str, Tensor]]:
+        found: dict[torch.device, dict[str, Tensor]] = {}
+        for name, value in state_tensors(self.learner).items():
+            if value.is_floating_point() and value.numel():
+                found.setdefault(value.device, {})[name] = value
+        return found

@@ -15,6 +15,7 @@ interval needs a reason.
 
 from tailgrad.evaluate.bootstrap import bootstrap_macro_f1
 from tailgrad.evaluate.calibration import calibration_errors, expected_calibration_error
+from tailgrad.evaluate.cells import Confusion
 from tailgrad.evaluate.confusion import confusion_matrix
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.evaluation import evaluate, evaluate_predictions
@@ -46,6 +47,7 @@ from tailgrad.evaluate.unpaired import fisher_exact, newcombe
 __all__ = [
     "ONE_SEED",
     "ClassRow",
+    "Confusion",
     "Estimate",
     "Evaluation",
     "Group",

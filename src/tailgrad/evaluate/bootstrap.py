@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from tailgrad.checks import in_range
+from tailgrad.evaluate.cells import Confusion
 from tailgrad.evaluate.confusion import Floats
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.intervals import combined
 from tailgrad.evaluate.metrics import Counts, f1_from_margins, macro_f1, ratio
 
 # Bounds the memory of one block of resamples (counts held at once, 8 bytes each).
-_BLOCK = 20_000_000
+_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class Resamples:
     recall: Floats
 
 
-def bootstrap(confusion: Counts, *, seed: int = 0, resamples: int = 1000) -> Resamples:
+def bootstrap(confusion: Counts | Confusion, *, seed: int = 0, resamples: int = 1000) -> Resamples:
     """Draw the N test images with replacement, R times, and recompute F1 and recall of every class.
 
     Images in one cell of the confusion matrix are interchangeable, so each resample is one multinomial
     draw over the non-empty cells. A class that a resample misses counts as 0, as it does in the figure.
 
     Args:
-        confusion: counts [K, K].
+        confusion: counts [K, K], or their non-empty cells.
         seed: of the draw.
         resamples: R >= 1.
 
@@ -55,22 +55,39 @@ def bootstrap(confusion: Counts, *, seed: int = 0, resamples: int = 1000) -> Res
         ((50, 2), True)
     """
     in_range("resamples", resamples, 1)
-    rows, columns = np.nonzero(confusion)
-    cells, images, classes = confusion[rows, columns], int(confusion.sum()), len(confusion)
-    ones, order = np.ones(len(rows)), np.arange(len(rows))
-    to_target = csr_array((ones, (order, rows)), shape=(len(rows), classes))
-    to_predicted = csr_array((ones, (order, columns)), shape=(len(rows), classes))
-    to_correct = csr_array((1.0 * (rows == columns), (order, rows)), shape=(len(rows), classes))
+    cells = confusion if isinstance(confusion, Confusion) else Confusion.of(confusion)
     random = np.random.default_rng(seed)
-    f1, recalls = np.empty((resamples, classes)), np.empty((resamples, classes))
-    block = max(1, _BLOCK // len(rows))
+    f1, recalls = np.zeros((2, resamples, cells.num_classes))
+    block = max(1, _BLOCK // len(cells.counts))
     for start in range(0, resamples, block):
         part = slice(start, min(start + block, resamples))
-        drawn = random.multinomial(images, cells / images, size=part.stop - start)
-        correct, support = drawn @ to_correct, drawn @ to_target
-        f1[part] = f1_from_margins(correct, support, drawn @ to_predicted)
+        drawn = random.multinomial(cells.images, cells.counts / cells.images, size=part.stop - start)
+        correct, support, predicted = _margins(cells, drawn)
+        f1[part] = f1_from_margins(correct, support, predicted)
         recalls[part] = ratio(correct, support)
     return Resamples(f1, recalls)
+
+
+def _margins(cells: Confusion, drawn: Counts) -> tuple[Counts, Counts, Counts]:
+    """Correct images, images and predictions of each class [R, K], of counts drawn for each cell [R, M]."""
+    right = np.flatnonzero(cells.targets == cells.predictions)
+    correct = np.zeros((len(drawn), cells.num_classes), np.int64)
+    correct[:, cells.targets[right]] = drawn[:, right]
+    by_prediction = np.argsort(cells.predictions, kind="stable")
+    support = _summed(drawn, cells.targets, cells.num_classes)
+    return (
+        correct,
+        support,
+        _summed(drawn[:, by_prediction], cells.predictions[by_prediction], cells.num_classes),
+    )
+
+
+def _summed(drawn: Counts, classes: Counts, num_classes: int) -> Counts:
+    """Sums over cells of one class [R, K], the cells sorted by class."""
+    found = np.zeros((len(drawn), num_classes), np.int64)
+    present, starts = np.unique(classes, return_index=True)
+    found[:, present] = np.add.reduceat(drawn, starts, axis=1)
+    return found
 
 
 def percentile(value: float, draws: Floats, level: float = 0.95) -> Estimate:

@@ -2,10 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from tailgrad.checks import InputError, in_range
-from tailgrad.evaluate.confusion import Floats, Values, class_indices, logits_array
+from tailgrad.evaluate.confusion import Floats, Values, as_numpy
+from tailgrad.evaluate.scored import scored
 
 
 def expected_calibration_error(confidence: Floats, correct: NDArray[np.generic], bins: int = 15) -> float:
@@ -69,13 +69,6 @@ def calibration_errors(logits: Values, target: Values, bins: int = 15) -> tuple[
         >>> overall, by_class
         (0.0, (0.0, 0.0))
     """
-    scores = logits_array(logits)
-    classes = class_indices(target, scores.shape[1], "target", len(scores))
-    # Rounding can carry a sum of exponentials one step past 1.
-    probabilities = np.minimum(softmax(scores, axis=1), 1.0)
-    chosen = probabilities.argmax(1)
-    overall = expected_calibration_error(probabilities.max(1), chosen == classes, bins)
-    by_class = (
-        expected_calibration_error(probabilities[:, k], classes == k, bins) for k in range(scores.shape[1])
-    )
-    return overall, tuple(by_class)
+    found = scored(logits, target, bins=bins)
+    right = found.predicted == as_numpy(target)
+    return expected_calibration_error(found.confidence, right, bins), tuple(found.class_ece.tolist())

@@ -1,5 +1,7 @@
 """Checked arrays from logits, predictions and targets, and the confusion matrix they give."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -26,28 +28,45 @@ def as_numpy(values: Values) -> NDArray[np.generic]:
     return np.asarray(values)
 
 
-def _refuse_outside(found: Floats | Integers, valid: NDArray[np.bool_], argument: str, wanted: str) -> None:
+def refuse_outside(
+    found: NDArray[Any], valid: NDArray[np.bool_], argument: str, wanted: str, first: int = 0
+) -> None:
+    """Name the first value that is not valid.
+
+    Args:
+        found: values, the first of them that of image ``first``.
+        valid: which are, of the same shape.
+        argument: name to use in the message.
+        wanted: what they must be.
+        first: image at which ``found`` begins.
+
+    Raises:
+        InputError: one is not valid.
+
+    Example:
+        >>> refuse_outside(np.array([1, -1]), np.array([True, True]), "target", "class indices")
+    """
     if not valid.all():
         place = tuple(int(i) for i in np.argwhere(~valid)[0])
-        index = ", ".join(map(str, place))
+        index = ", ".join(map(str, (place[0] + first, *place[1:])))
         raise InputError(
             f"{argument} must hold {wanted}, got {argument}[{index}]={found[place]}; "
             "correct or drop these images"
         )
 
 
-def logits_array(logits: Values, num_classes: int | None = None) -> Floats:
-    """Logits as a float64 array [N, K], checked.
+def checked_shape(logits: Values, num_classes: int | None = None) -> NDArray[np.generic]:
+    """Logits as an array [N, K] of the type they came in; `scored` looks at the values.
 
     Args:
-        logits: [N, K], finite, N >= 1.
+        logits: [N, K], N >= 1.
         num_classes: K wanted, or None for any.
 
     Raises:
-        InputError: wrong shape, no image, wrong number of classes, NaN or infinity.
+        InputError: wrong shape, no image, wrong number of classes.
 
     Example:
-        >>> logits_array(torch.zeros(2, 3, dtype=torch.bfloat16)).shape
+        >>> checked_shape(torch.zeros(2, 3, dtype=torch.bfloat16)).shape
         (2, 3)
     """
     found = as_numpy(logits)
@@ -60,9 +79,7 @@ def logits_array(logits: Values, num_classes: int | None = None) -> Floats:
             f"logits must have one column a class ({num_classes}), got {found.shape[1]}; "
             "evaluate with the classes the model was trained on"
         )
-    values = found.astype(np.float64)
-    _refuse_outside(values, np.isfinite(values), "logits", "finite numbers")
-    return values
+    return found
 
 
 def class_indices(
@@ -98,7 +115,7 @@ def class_indices(
     if not np.issubdtype(found.dtype, np.integer):
         raise InputError(f"{argument} must hold integers, got {found.dtype}; give class indices")
     values = found.astype(np.int64)
-    _refuse_outside(
+    refuse_outside(
         values, (values >= 0) & (values < num_classes), argument, f"class indices from 0 to {num_classes - 1}"
     )
     return values

@@ -7,24 +7,27 @@ import numpy as np
 
 from tailgrad.checks import in_range
 from tailgrad.evaluate.bootstrap import Resamples, bootstrap, mean_f1, percentile
-from tailgrad.evaluate.calibration import calibration_errors
-from tailgrad.evaluate.confusion import Floats, Integers, Values, confusion_matrix, logits_array
+from tailgrad.evaluate.calibration import expected_calibration_error
+from tailgrad.evaluate.cells import Confusion
+from tailgrad.evaluate.confusion import Values, as_numpy
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.groups import evaluate_groups
 from tailgrad.evaluate.intervals import combined, student_t, wilson, wilson_f1
-from tailgrad.evaluate.metrics import geometric_mean, negative_log_likelihood
+from tailgrad.evaluate.metrics import geometric_mean
 from tailgrad.evaluate.result import ClassRow, Evaluation
+from tailgrad.evaluate.scored import Scored, scored
 from tailgrad.types import ClassInfo
 
 
 def _rows(
-    confusion: Integers, info: ClassInfo, class_ece: Sequence[float] | None, level: float
+    confusion: Confusion, info: ClassInfo, class_ece: Sequence[float] | None, level: float
 ) -> tuple[ClassRow, ...]:
     rows = []
-    for k, (name, count) in enumerate(zip(info.names, info.counts, strict=True)):
-        correct, support, predicted = (
-            int(n) for n in (confusion[k, k], confusion[k].sum(), confusion[:, k].sum())
-        )
+    margins = zip(
+        *(n.tolist() for n in (confusion.correct, confusion.support, confusion.predicted)), strict=True
+    )
+    for k, (name, count, counts) in enumerate(zip(info.names, info.counts, margins, strict=True)):
+        correct, support, predicted = counts
         figures = (wilson(correct, predicted, level), wilson(correct, support, level))
         ece = None if class_ece is None else class_ece[k]
         rows.append(
@@ -55,28 +58,28 @@ class _Scores:
     nll: Estimate | None = None
 
 
-def _scores(logits: Floats, target: Values, level: float) -> _Scores:
-    losses = negative_log_likelihood(logits, target)
-    mean = student_t(losses.tolist(), level)
+def _scores(found: Scored, target: Values, level: float) -> _Scores:
+    mean = student_t(found.nll.tolist(), level)
     how = f"Student t {level:.0%} over images" if mean.low is not None else "no spread: no interval"
-    return _Scores(*calibration_errors(logits, target), Estimate(mean.value, mean.low, mean.high, how))
+    right = found.predicted == as_numpy(target)
+    ece = expected_calibration_error(found.confidence, right)
+    return _Scores(ece, found.class_ece.tolist(), Estimate(mean.value, mean.low, mean.high, how))
 
 
 def _from_confusion(
-    confusion: Integers, info: ClassInfo, draws: Resamples | None, level: float, scores: _Scores
+    confusion: Confusion, info: ClassInfo, draws: Resamples | None, level: float, scores: _Scores
 ) -> Evaluation:
     rows = _rows(confusion, info, scores.class_ece, level)
     recalls, f1s = [row.recall for row in rows], [row.f1 for row in rows]
-    images = int(confusion.sum())
     return Evaluation(
-        images=images,
+        images=confusion.images,
         classes=rows,
         macro_f1=mean_f1(f1s, None if draws is None else draws.f1, level),
-        accuracy=wilson(int(np.trace(confusion)), images, level),
+        accuracy=wilson(int(confusion.correct.sum()), confusion.images, level),
         balanced_accuracy=combined(recalls),
         g_mean=_g_mean(recalls, draws, level),
         worst_class=min((row for row in rows if row.support), key=lambda row: row.f1.value).name,
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        confusion=confusion,
         groups=evaluate_groups(info.counts, recalls, f1s, draws, level),
         undefined=_undefined(rows),
         ece=scores.ece,
@@ -92,7 +95,7 @@ def _undefined(rows: Sequence[ClassRow]) -> dict[str, int]:
     }
 
 
-def _draws(confusion: Integers, seed: int, resamples: int, level: float) -> Resamples | None:
+def _draws(confusion: Confusion, seed: int, resamples: int, level: float) -> Resamples | None:
     in_range("level", level, 0, 1, exclusive=True)
     in_range("resamples", resamples, 0)
     return bootstrap(confusion, seed=seed, resamples=resamples) if resamples else None
@@ -125,7 +128,7 @@ def evaluate_predictions(
         >>> round(result.macro_f1.value, 3), result.undefined
         (0.667, {'precision': 0, 'recall': 0, 'f1': 0})
     """
-    confusion = confusion_matrix(predicted, target, classes.num_classes)
+    confusion = Confusion.counted(predicted, target, classes.num_classes)
     return _from_confusion(confusion, classes, _draws(confusion, seed, resamples, level), level, _Scores())
 
 
@@ -163,7 +166,7 @@ def evaluate(
         >>> print(result.accuracy)
         1.000 [0.342, 1.000]
     """
-    values = logits_array(logits, classes.num_classes)
-    confusion = confusion_matrix(values.argmax(1), target, classes.num_classes)
+    found = scored(logits, target, classes.num_classes)
+    confusion = Confusion.counted(found.predicted, target, classes.num_classes)
     draws = _draws(confusion, seed, resamples, level)
-    return _from_confusion(confusion, classes, draws, level, _scores(values, target, level))
+    return _from_confusion(confusion, classes, draws, level, _scores(found, target, level))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tailgrad.checks import InputError, in_range
 from tailgrad.evaluate.estimate import Estimate
@@ -107,7 +107,7 @@ def student_t(values: Sequence[float], level: float = 0.95, extra_variance: floa
     # Rounding leaves a spread near 1e-17 where all values are the same number.
     if spread <= 1e-12 * max(1.0, abs(mean)):
         return Estimate(mean, None, None, f"all {n} values are equal: no spread to judge by")
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * spread * math.sqrt(1 / n + extra_variance)
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * spread * math.sqrt(1 / n + extra_variance)
     how = f"Student t {level:.0%} over {n} seeds"
     return Estimate(mean, mean - half, mean + half, f"{how}, Nadeau-Bengio" if extra_variance else how)
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
-from tailgrad.evaluate.confusion import Floats, Values, class_indices, logits_array
+from tailgrad.evaluate.confusion import Floats, Values
+from tailgrad.evaluate.scored import scored
 
 Counts = NDArray[Any]
 
@@ -145,6 +145,4 @@ def negative_log_likelihood(logits: Values, target: Values) -> Floats:
         >>> negative_log_likelihood([[0.0, 0.0]], [1]).round(4).tolist()
         [0.6931]
     """
-    scores = logits_array(logits)
-    classes = class_indices(target, scores.shape[1], "target", len(scores))
-    return np.asarray(-log_softmax(scores, axis=1)[np.arange(len(scores)), classes])
+    return scored(logits, target).nll

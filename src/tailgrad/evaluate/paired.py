@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tailgrad.checks import InputError, in_range
 from tailgrad.evaluate.confusion import Floats, Values, as_numpy
@@ -105,7 +105,7 @@ def paired_difference(
         p = 1.0 if abs(estimate.value) <= 1e-12 else None
         return PairedDifference(estimate.value, None, None, p, n, estimate.how, "cannot be told")
     t = estimate.value / (float(found.std(ddof=1)) * (1 / n + rho) ** 0.5)
-    p = float(2 * stats.t.sf(abs(t), n - 1))
+    p = float(2 * special.stdtr(n - 1, -abs(t)))
     verdict = "cannot be told" if p >= 1 - level else "better" if t > 0 else "worse"
     return PairedDifference(estimate.value, estimate.low, estimate.high, p, n, estimate.how, verdict)
 
@@ -147,6 +147,8 @@ def mcnemar_exact(correct_a: Values, correct_b: Values) -> McNemar:
         >>> mcnemar_exact([True, True, True, False], [False, False, False, False]).p
         0.25
     """
+    from scipy import stats  # takes half a second
+
     a, b = as_numpy(correct_a).astype(bool), as_numpy(correct_b).astype(bool)
     if a.ndim != 1 or a.shape != b.shape:
         raise InputError(
@@ -179,6 +181,8 @@ def wilcoxon(a: Sequence[float], b: Sequence[float]) -> float | None:
         >>> wilcoxon([0.61, 0.62], [0.60, 0.60]) is None
         True
     """
+    from scipy import stats  # takes half a second
+
     found = _differences(a, b)
     found = found[found != 0]
     return float(stats.wilcoxon(found).pvalue) if len(found) >= _SMALLEST_WILCOXON else None

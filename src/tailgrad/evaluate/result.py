@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tailgrad.checks import InputError
+from tailgrad.evaluate.cells import Confusion
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.groups import Group
 
@@ -55,7 +56,7 @@ class Evaluation:
         balanced_accuracy: mean recall.
         g_mean: geometric mean of the recalls.
         worst_class: the name with the lowest F1 among classes with test images.
-        confusion: counts [K][K], rows target, columns predicted.
+        confusion: counts by target and predicted class; ``numpy.asarray`` makes the matrix [K, K] of it.
         groups: many / medium / few and head / middle / tail, the empty ones left out.
         undefined: how many classes had a zero denominator, counted as 0 (``precision``, ``recall``, ``f1``).
         ece: calibration error over 15 bins, or None without logits.
@@ -77,7 +78,7 @@ class Evaluation:
     balanced_accuracy: Estimate
     g_mean: Estimate
     worst_class: str
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: Confusion
     groups: tuple[Group, ...]
     undefined: dict[str, int]
     ece: float | None = None
@@ -101,7 +102,7 @@ class Evaluation:
         fields = asdict(self)
         return fields | {
             "classes": list(fields["classes"]),
-            "confusion": [list(row) for row in self.confusion],
+            "confusion": self.confusion.to_json(),
             "groups": [group.to_dict() for group in self.groups],
         }
 
@@ -115,7 +116,7 @@ class Evaluation:
         }
         parts = {
             "classes": tuple(ClassRow.from_dict(row) for row in fields["classes"]),
-            "confusion": tuple(tuple(row) for row in fields["confusion"]),
+            "confusion": Confusion.from_json(fields["confusion"]),
             "groups": tuple(Group.from_dict(group) for group in fields["groups"]),
         }
         return cls(**{**fields, **figures, **parts})

@@ -1,7 +1,6 @@
 """Two shares of which only the counts are known, as in a printed table."""
 
 import numpy as np
-from scipy import stats
 
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.intervals import wilson
@@ -55,6 +54,8 @@ def fisher_exact(successes_a: int, total_a: int, successes_b: int, total_b: int)
         >>> round(fisher_exact(6, 13, 3, 13), 3)
         0.411
     """
+    from scipy import stats  # takes half a second
+
     for successes, total in ((successes_a, total_a), (successes_b, total_b)):
         wilson(successes, total)
     table = np.array([[successes_a, total_a - successes_a], [successes_b, total_b - successes_b]])

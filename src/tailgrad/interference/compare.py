@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from tailgrad.checks import InputError, in_range
 from tailgrad.interference.comparison import AFTER, BEFORE, COUNTS, Change, Comparison
@@ -130,5 +130,5 @@ def _mean_change(conflict: Array, interval: Array) -> Change:
     if (remaining == 0).any():
         return Change(value, _NAN, _NAN)
     left = (values.sum() / 2 - values.sum(1)[seen]) / remaining
-    half = float(stats.t.ppf(0.95, len(left) - 1) * np.sqrt((len(left) - 1) * left.var()))
+    half = float(special.stdtrit(len(left) - 1, 0.95) * np.sqrt((len(left) - 1) * left.var()))
     return Change(value, value - half, value + half)

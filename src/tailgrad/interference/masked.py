@@ -1,6 +1,6 @@
 """Class gradients of one batch from one shared forward pass, by one masked backward pass a class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +9,12 @@ from tailgrad.checks import InputError
 
 
 def masked_gradients(
-    losses: Tensor, target: Tensor, parameters: Sequence[Tensor], *, retain_graph: bool = False
+    losses: Tensor,
+    target: Tensor,
+    parameters: Sequence[Tensor],
+    *,
+    retain_graph: bool = False,
+    sizes: Mapping[int, float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``g_c = grad (1/n_c) sum_{i: y_i = c} loss_i`` of every class in the batch.
 
@@ -22,6 +27,8 @@ def masked_gradients(
         target: class indices [N], integers from 0.
         parameters: what to differentiate by, P numbers in all; one that no loss reaches gives zeros.
         retain_graph: whether the graph may be used again afterwards.
+        sizes: what to divide by for each class, where these are some examples of a larger batch; every class
+            named gets a row. None for ``n_c`` of the classes present.
 
     Returns:
         Gradients [m, P] in at least float32, one row for each of the m classes present, and those classes
@@ -44,16 +51,20 @@ def masked_gradients(
     _check_target(target, len(losses))
     _check_parameters(parameters)
     target = target.to(losses.device)
-    classes = torch.unique(target).long().cpu()
-    sizes = [p.numel() for p in parameters]
-    rows = torch.zeros(len(classes), sum(sizes), dtype=_row_dtype(parameters), device=parameters[0].device)
+    classes = torch.unique(target).long().cpu() if sizes is None else torch.tensor(sorted(sizes))
+    numels = [p.numel() for p in parameters]
+    rows = torch.zeros(len(classes), sum(numels), dtype=_row_dtype(parameters), device=parameters[0].device)
     for place, label in enumerate(classes.tolist()):
         share = (target == label).to(losses.dtype)
         last = place == len(classes) - 1
         gradients = torch.autograd.grad(
-            losses, parameters, share / share.sum(), retain_graph=retain_graph or not last, allow_unused=True
+            losses,
+            parameters,
+            share / (share.sum() if sizes is None else sizes[label]),
+            retain_graph=retain_graph or not last,
+            allow_unused=True,
         )
-        for part, gradient in zip(torch.split(rows[place], sizes), gradients, strict=True):
+        for part, gradient in zip(torch.split(rows[place], numels), gradients, strict=True):
             if gradient is not None:
                 part.copy_(gradient.to_dense().reshape(-1))
     return rows, classes

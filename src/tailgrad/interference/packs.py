@@ -91,6 +91,8 @@ def packs(
             if max_per_class is not None:
                 part = cut(part, 0, max_per_class - taken.get(label, 0))
             taken[label] = taken.get(label, 0) + length(part)
+            if 0 < length(part) < len(target):  # a view would keep its whole batch alive while it waits
+                part = map_leaves(torch.clone, part)
             yield from mine.add(label, part)
             yield from _let_go(list(buckets.values()))
         if (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,12 @@ from tailgrad.interference.effect import Effect
 from tailgrad.interference.gates import Gates, Overlap
 from tailgrad.interference.geometry import Geometry
 from tailgrad.interference.noise import DirectionalNoise
+from tailgrad.untrusted import json_text, parse_json
 
 _FORMAT = "tailgrad.interference/1"
+_ALWAYS_FINE, _MOST_PACKED = 64 * 2**20, 200
+"""Bytes of arrays that any file may hold, and how many times its own size a larger one may."""
+
 _ARRAY, _KIND = "$array", "$kind"
 _PARTS = {
     kind.__name__: kind
@@ -108,8 +112,21 @@ def load(kind: Callable[..., Any], path: str | Path) -> Any:
                 f"path must hold {name}, got {tree[_KIND]!r}; Interference.load reads either "
                 "kind of measurement"
             )
-        with _paths(path)[0].open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _unpacked(tree, _PARTS | {name: kind}, dict(arrays))
+        with _paths(path)[0].open("rb") as file:
+            _check_sizes(file)
+            with np.load(file, allow_pickle=False) as arrays:
+                return _unpacked(tree, _PARTS | {name: kind}, dict(arrays))
+
+
+def _check_sizes(file: IO[bytes]) -> None:
+    """Refuse arrays that would fill the memory: a zip of a megabyte can hold a gigabyte of zeros."""
+    with zipfile.ZipFile(file) as members:
+        packed, whole = (
+            sum(getattr(info, size) for info in members.infolist()) for size in ("compress_size", "file_size")
+        )
+    if whole > max(_ALWAYS_FINE, _MOST_PACKED * packed):
+        raise ValueError(f"{whole} bytes of arrays in {packed} bytes of file")
+    file.seek(0)
 
 
 def kind_of(path: str | Path) -> str:
@@ -130,7 +147,7 @@ def kind_of(path: str | Path) -> str:
 
 
 def _tree(path: str | Path) -> dict[str, Any]:
-    tree = json.loads(_paths(path)[1].read_text(encoding="utf-8"))
+    tree = parse_json(json_text(_paths(path)[1]), nan=True)
     if tree["format"] != _FORMAT:
         raise InputError(f"path must hold {_FORMAT}, got {tree['format']!r}; measure again")
     result: dict[str, Any] = tree["result"]
@@ -143,7 +160,8 @@ def _reading(path: str | Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    # Damaged archives make zipfile and zlib raise almost anything.
+    except Exception as error:
         raise InputError(
             f"path must hold a saved result, got {str(path)!r} ({error!r}); save one there"
         ) from error

@@ -1,13 +1,11 @@
 """Keys of a contrastive loss, over all ranks, and their similarities to the anchors of this one."""
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from tailgrad.distributed import is_spread, sum_over_ranks
+from tailgrad.distributed import is_spread, sum_over_ranks, summed
 from tailgrad.precision import full_precision
 
 
@@ -35,24 +33,6 @@ def gathered(rows: Tensor, spread: bool = True) -> tuple[Tensor, int]:
     return summed(whole), start
 
 
-def summed(values: Tensor) -> Tensor:
-    """The sum over ranks, through which the gradients of all ranks' losses flow back to each.
-
-    Averaged over ranks, as DDP does, that is the gradient of the mean of the ranks' losses.
-
-    Args:
-        values: of one shape on all ranks.
-
-    Example:
-        >>> summed(torch.ones(2))
-        tensor([1., 1.])
-    """
-    if not is_spread():
-        return values
-    found: Tensor = _SumOverRanks.apply(values)  # type: ignore[no-untyped-call]  # PyTorch's own
-    return found
-
-
 def similarities(anchors: Tensor, keys: Tensor, start: int, temperature: float) -> tuple[Tensor, Tensor]:
     """``<a, k> / t`` [M, L] with minus infinity for an anchor and itself, and the anchors' places [M, 1].
 
@@ -71,13 +51,3 @@ def similarities(anchors: Tensor, keys: Tensor, start: int, temperature: float) 
     with full_precision(anchors):
         scores = anchors @ keys.T / temperature
     return scores.scatter(1, own, -torch.inf), own
-
-
-class _SumOverRanks(torch.autograd.Function):
-    @staticmethod
-    def forward(_ctx: Any, values: Tensor) -> Tensor:
-        return sum_over_ranks(values)
-
-    @staticmethod
-    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
-        return sum_over_ranks(gradient.contiguous())

@@ -32,7 +32,8 @@ class CrossEntropyLoss(nn.Module):
     loss, so a learning rate keeps its meaning when weights are switched on, and multiplying all weights by
     a number changes nothing. Its price: the divisor changes from batch to batch, and in a batch of one
     class the weight cancels. ``"batch"`` is the printed form of the CSBA paper's eq 2 as we read it; the
-    two can differ many times over. Under several processes each divides by its own sum.
+    two can differ many times over. In a data-parallel loop of your own each process divides
+    by its own sum; ``tailgrad.train`` takes that of all.
 
     Two deviations from ``torch.nn.CrossEntropyLoss``: with smoothing, the true class's weight multiplies the
     whole term, while PyTorch weights each smoothed term by its own class; with probability targets the mean

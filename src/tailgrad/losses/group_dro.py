@@ -39,8 +39,8 @@ class GroupDROLoss(nn.Module):
     loss above, that over a batch its estimate.
 
     With probabilities t as targets, an example belongs to class c with share t_c. Over several processes q
-    sees the classes of all, each process's loss its own. Networks that can fit every training example need
-    strong regularisation beside it, or q follows noise.
+    sees the classes of all, each process's loss its own (in ``tailgrad.train`` those of all too). Networks
+    that can fit every training example need strong regularisation beside it, or q follows noise.
 
     Source: Sagawa et al., arXiv 1911.08731, general knowledge of the method; eta_q = 0.01 assumed.
 

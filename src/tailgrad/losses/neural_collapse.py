@@ -9,9 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tailgrad.checks import in_range
-from tailgrad.distributed import is_spread, sum_over_ranks
+from tailgrad.distributed import is_spread, sum_over_ranks, summed
 from tailgrad.losses.arguments import required_counts, set_reduction
-from tailgrad.losses.contrast import summed
 from tailgrad.losses.features import check_labels, check_rows, unit
 from tailgrad.losses.frozen import may_update
 from tailgrad.losses.wide_buffers import keep_wide

@@ -3,7 +3,6 @@
 import difflib
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +11,8 @@ from tailgrad.models.evaluating import evaluating
 
 
 def _build(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
+    import timm  # takes seconds, and most runs have a network of our own
+
     if ":" not in name and not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy.optimize import brentq
 
 from tailgrad.checks import in_range
 from tailgrad.interference.gram import Array
@@ -68,6 +67,8 @@ def _toward_worst(gram: Array, radius: float) -> Array:
         return _length(gram, simplex(s)) - radius * s
 
     longest = 1.001 * float(np.diagonal(gram).max()) ** 0.5 / radius
+    from scipy.optimize import brentq
+
     s = float(brentq(excess, _SMALLEST, longest, rtol=1e-12)) if excess(_SMALLEST) > 0 else _SMALLEST
     return simplex(s) / s
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tailgrad.checks import one_of
-from tailgrad.distributed import is_spread, sum_over_ranks
+from tailgrad.distributed import is_spread, rows_of_all, sum_over_ranks
 from tailgrad.interference.masked import masked_gradients
 
 PRIORS = ("uniform", "batch")
@@ -61,13 +61,25 @@ def class_rows(
         >>> found.rows.flatten(), found.counts
         (tensor([1., 4.]), tensor([1., 2.], dtype=torch.float64))
     """
-    rows, classes = masked_gradients(losses, target, parameters, retain_graph=retain_graph)
-    place = torch.searchsorted(classes, target.cpu().long())
-    values = losses.detach().cpu().double()
-    counts = torch.zeros(len(classes), dtype=torch.float64).index_add_(0, place, torch.ones_like(values))
-    sums = torch.zeros_like(counts).index_add_(0, place, values)
-    found = ClassRows(rows, classes, counts, sums / counts)
-    return _merge(found) if is_spread() else found
+    everyone, all_losses = rows_of_all(target)[0].cpu().long(), rows_of_all(losses.detach())[0]
+    classes, place, numbers = torch.unique(everyone, return_inverse=True, return_counts=True)
+    found = dict(zip(classes.tolist(), numbers.tolist(), strict=True))
+    rows = _rows(losses, target, parameters, retain_graph, found)
+    counts = numbers.double()
+    sums = torch.zeros_like(counts).index_add_(0, place, all_losses.cpu().double())
+    return ClassRows(rows, classes, counts, sums / counts)
+
+
+def _rows(
+    losses: Tensor, target: Tensor, parameters: Sequence[Tensor], retain_graph: bool, counts: dict[int, int]
+) -> Tensor:
+    if not is_spread():
+        return masked_gradients(losses, target, parameters, retain_graph=retain_graph)[0]
+    # All ranks make the same passes, since BatchNorm over ranks has all take part in each.
+    world = dist.get_world_size()
+    sizes = {label: count / world for label, count in counts.items()}
+    rows, _ = masked_gradients(losses, target, parameters, retain_graph=retain_graph, sizes=sizes)
+    return sum_over_ranks(rows) / world
 
 
 def same_on_ranks(values: Tensor) -> Tensor:
@@ -80,23 +92,3 @@ def same_on_ranks(values: Tensor) -> Tensor:
     if is_spread():
         dist.broadcast(values, 0)
     return values
-
-
-def _merge(found: ClassRows) -> ClassRows:
-    gathered: list[list[int]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(gathered, found.classes.tolist())
-    classes = torch.tensor(sorted(set().union(*gathered)))
-    place = torch.searchsorted(classes, found.classes)
-    home = found.rows.device
-    counts = _spread(found.counts.to(home), place, len(classes))
-    losses = _spread((found.losses * found.counts).to(home), place, len(classes)) / counts
-    weighted = found.rows * found.counts.to(found.rows)[:, None]
-    rows = _spread(weighted, place, len(classes)) / counts.to(weighted)[:, None]
-    return ClassRows(rows, classes, counts.cpu(), losses.cpu())
-
-
-def _spread(values: Tensor, place: Tensor, length: int) -> Tensor:
-    """Sum over processes, after each put its values where the common list has their class."""
-    whole = values.new_zeros((length, *values.shape[1:]))
-    whole[place.to(values.device)] = values
-    return sum_over_ranks(whole)

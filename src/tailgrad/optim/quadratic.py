@@ -1,7 +1,6 @@
 """Small quadratic programs over a Gram matrix, solved exactly by non-negative least squares."""
 
 import numpy as np
-from scipy.optimize import nnls
 
 from tailgrad.interference.gram import Array
 
@@ -56,5 +55,7 @@ def dual_cone(gram: Array, start: Array) -> Array:
 
 
 def _solve(matrix: Array, wanted: Array) -> Array:
+    from scipy.optimize import nnls
+
     result: Array = nnls(matrix, wanted, maxiter=100 * matrix.shape[1])[0]
     return result

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tailgrad.checks import InputError, in_range
+from tailgrad.distributed import place as among_ranks
+from tailgrad.distributed import sum_over_ranks
 
 
 class ShareBalancer(nn.Module):
@@ -89,7 +91,8 @@ class ShareBalancer(nn.Module):
     @torch.no_grad()
     def _balance(self, gradient: Tensor, target: Tensor) -> Tensor:
         squares = gradient.to(self.norm.dtype).flatten(1).square().sum(1)
-        norms = torch.zeros_like(self.norm).index_add_(0, target, squares).sqrt()
+        sums = sum_over_ranks(torch.zeros_like(self.norm).index_add_(0, target, squares))
+        norms = sums.sqrt() / among_ranks()[1]  # data-parallel training takes the mean over ranks
         seen = norms > 0
         for mean, new in ((self.norm, norms), (self.weight, torch.ones_like(norms))):
             mean.copy_(torch.where(seen, self.decay * mean + (1 - self.decay) * new, mean))

@@ -6,11 +6,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from tailgrad.checks import InputError
-from tailgrad.distributed import is_spread, sum_over_ranks
+from tailgrad.distributed import is_spread, rows_of_all, sum_over_ranks
 from tailgrad.frozen import frozen
+from tailgrad.models.joint_norm import JOINT
 from tailgrad.optim.gradient_lists import Gradients, merged
 from tailgrad.optim.replay import Draws, moved, replay
 from tailgrad.optim.sharpness_closures import Closure, checked
@@ -71,7 +73,8 @@ class Sweeps:
         self._model, self._closures = model, closures
         self._num_classes, self._scale = num_classes, scale
         self._targets: list[Tensor] = []
-        self._unit = self._total = 0
+        self._unit: float = 0
+        self._total = 0
         self._draws = Draws(self.parameters)
 
     def at_weights(self, *weights: Tensor | None, by_class: Sequence[Tensor] = ()) -> Found:
@@ -87,12 +90,12 @@ class Sweeps:
         said = []
         for closure in self._closures:
             losses, target = checked(closure(), self._num_classes)
-            self._unit = self._unit or len(losses)
+            self._unit = self._unit or self._unit_of(len(losses))
             said.append(losses.detach())
             self._targets.append(target)
             own: list[_Job] = [
                 (self.only(c), classes.setdefault(c, [None] * len(by_class)), by_class)
-                for c in (torch.unique(target).tolist() if by_class else [])
+                for c in (self._classes_in(target) if by_class else [])
             ]
             jobs = own + plain
             # a monitor is to hear each example once: in the plain gradient, else in parts that add up
@@ -148,6 +151,19 @@ class Sweeps:
     def only(self, label: int) -> Tensor:
         """Class weights [K] of 1 for one class and 0 for the others."""
         return torch.arange(self._num_classes or label + 1) == label
+
+    def _unit_of(self, number: int) -> float:
+        """This closure's examples, the same on all ranks: BatchNorm over ranks mixes their losses."""
+        if not is_spread():
+            return number
+        return float(self._over_ranks(torch.tensor(number))) / dist.get_world_size()
+
+    def _classes_in(self, target: Tensor) -> list[int]:
+        """Classes to differentiate by, on all ranks the same where they take their steps together."""
+        if is_spread() and any(isinstance(m, JOINT) for m in self._model.modules()):
+            target, _ = rows_of_all(target)
+        found: list[int] = torch.unique(target).tolist()
+        return found
 
     def _close(self, losses: Tensor) -> None:
         self.loss = losses.mean()

@@ -7,16 +7,22 @@ method: write its loss, head or combiner (one file, see those folders), then ``m
 line and documentation find it by themselves.
 """
 
-from tailgrad.recipes.catalogue import Entry, catalogue
-from tailgrad.recipes.compare import Study, compare
-from tailgrad.recipes.compose import compose, named, overlay, parse_set
-from tailgrad.recipes.config import Config
-from tailgrad.recipes.diagnose import diagnose
-from tailgrad.recipes.predict import Prediction, predict
-from tailgrad.recipes.run_config import Run
-from tailgrad.recipes.run_folder import RunFolder
-from tailgrad.recipes.table import table
-from tailgrad.recipes.train import train
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tailgrad.recipes.catalogue import Entry, catalogue
+    from tailgrad.recipes.compare import Study, compare
+    from tailgrad.recipes.compose import compose, named, overlay, parse_set
+    from tailgrad.recipes.config import Config
+    from tailgrad.recipes.diagnose import diagnose
+    from tailgrad.recipes.predict import Prediction, predict
+    from tailgrad.recipes.run_config import Run
+    from tailgrad.recipes.run_folder import RunFolder
+    from tailgrad.recipes.table import table
+    from tailgrad.recipes.train import train
 
 __all__ = [
     "Config",
@@ -36,3 +42,44 @@ __all__ = [
     "table",
     "train",
 ]
+
+_HOME = {
+    "Config": "config",
+    "Entry": "catalogue",
+    "Prediction": "predict",
+    "Run": "run_config",
+    "RunFolder": "run_folder",
+    "Study": "compare",
+    "catalogue": "catalogue",
+    "compare": "compare",
+    "compose": "compose",
+    "diagnose": "diagnose",
+    "named": "compose",
+    "overlay": "compose",
+    "parse_set": "compose",
+    "predict": "predict",
+    "table": "table",
+    "train": "train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tailgrad.recipes' has no attribute {name!r}")
+    return getattr(import_module(f"tailgrad.recipes.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]
+
+
+class _Lazy(ModuleType):
+    """A package whose names are resolved on use: a misspelt option is refused before a network is loaded."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing a file would otherwise put it in the place of the function of the same name.
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Lazy

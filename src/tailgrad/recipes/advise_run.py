@@ -9,6 +9,7 @@ from tailgrad.interference import Interference
 from tailgrad.recipes.catalogue import catalogue
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.report import Advice, advise
+from tailgrad.untrusted import of_shape
 
 
 def advise_run(run: str | Path, heldout: Interference | None) -> list[Advice]:
@@ -31,7 +32,8 @@ def advise_run(run: str | Path, heldout: Interference | None) -> list[Advice]:
         return []
     place = folder.path / "interference" / "train"
     training = Interference.load(place) if place.with_suffix(".json").is_file() else None
-    return advise_on(heldout, Evaluation.from_dict(folder.result()["test"]), training)
+    with of_shape(folder.path):
+        return advise_on(heldout, Evaluation.from_dict(folder.result()["test"]), training)
 
 
 def advise_on(

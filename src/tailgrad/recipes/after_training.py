@@ -1,14 +1,16 @@
 """Posthoc methods of a run: made, fitted on validation logits, stored with the weights, and read back."""
 
+import copy
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from tailgrad.checks import InputError
 from tailgrad.engine import load_weights, save_weights
 from tailgrad.posthoc import Chain
 from tailgrad.recipes.components import build
 from tailgrad.recipes.config import Config
+from tailgrad.untrusted import of_shape
 
 FILE = "posthoc.safetensors"
 
@@ -50,6 +52,14 @@ def fit_chain(chain: Chain, logits: Tensor, target: Tensor, folder: Path) -> Cha
     return chain
 
 
+def _check_fit(chain: Chain, num_classes: int) -> None:
+    """What was read must turn logits of the run into logits."""
+    # Of a copy: a method that goes on learning from what it sees would begin with this.
+    found = copy.deepcopy(chain).transform(torch.zeros(2, num_classes))
+    if found.shape != (2, num_classes) or not found.isfinite().all():
+        raise ValueError(f"logits {tuple(found.shape)} of {num_classes} classes, or not finite")
+
+
 def load_chain(config: Config, counts: tuple[int, ...], folder: Path) -> Chain:
     """The fitted methods of a run.
 
@@ -61,8 +71,7 @@ def load_chain(config: Config, counts: tuple[int, ...], folder: Path) -> Chain:
     chain = make_chain(config, counts)
     if len(chain.steps):
         path = folder / FILE
-        try:
+        with of_shape(path, "restore it"):
             chain.load_state_dict(load_weights(path)[0])
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise InputError(f"posthoc must fit the run, got {path}: {error}; restore the file") from error
+            _check_fit(chain, len(counts))
     return chain

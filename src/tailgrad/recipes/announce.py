@@ -4,6 +4,7 @@ from tailgrad.optim.asymmetric_sam import passes
 from tailgrad.recipes.combine import backward_passes
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.orders import training_loader
+from tailgrad.recipes.speed import way_of
 from tailgrad.recipes.stepping import has_auxiliary, is_sharp
 from tailgrad.recipes.talk import duration
 
@@ -23,9 +24,8 @@ def announce(job: Job, seconds: float) -> None:
     needed = f"about {duration(one)}"
     if say.runs_left > 1:
         needed += f" a run, {duration(one * say.runs_left)} for the {say.runs_left} runs left"
-    layout = "channels last" if config.train.channels_last else "contiguous"
     say(
-        f"{config.method} on {config.model.name}: {config.train.precision}, {layout}; at most "
+        f"{config.method} on {config.model.name}: {way_of(config)}; at most "
         f"{config.train.epochs} epochs of {steps} steps, {needed}{_stages(job)}"
     )
     if job.prior.entries:

@@ -5,14 +5,15 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins import MixedPrecision
 from torch import nn
 
 from tailgrad.augment import Normalize
 from tailgrad.checks import InputError
-from tailgrad.engine import Learner, Schedule, Trial, choose_speed
+from tailgrad.distributed import place
+from tailgrad.engine import Compiled, Learner, Schedule, gap_step, parts_of, supervised_step
+from tailgrad.engine.compiled import MODES
 from tailgrad.models import Classifier, create_model
+from tailgrad.optim.clip_norm import clip_norm
 from tailgrad.recipes.combine import add_to_loss
 from tailgrad.recipes.components import OWN, build
 from tailgrad.recipes.config import Config, OptimConfig, ScheduleConfig
@@ -20,6 +21,7 @@ from tailgrad.recipes.hub import patient_only_if_reachable
 from tailgrad.recipes.stepping import (
     add_auxiliary,
     choose_objective,
+    choose_step,
     needs_each_loss,
     wrap_optimizer,
 )
@@ -158,23 +160,27 @@ def _named_loss(config: Config, classes: ClassInfo, model: Classifier | None) ->
     return loss
 
 
-def make_optimizer(config: OptimConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(
+    config: OptimConfig, parameters: Sequence[nn.Parameter], *, fused: bool = False, most: float = 0.0
+) -> torch.optim.Optimizer:
     """Adam, AdamW or SGD.
+
+    Args:
+        config: which, and its numbers.
+        parameters: those to train.
+        fused: update all parameters in one kernel; without, PyTorch chooses.
+        most: largest norm of the gradient of a step; 0 does not clip.
 
     Example:
         >>> make_optimizer(OptimConfig(), [nn.Parameter(torch.zeros(1))]).defaults["lr"]
         0.001
     """
+    shared: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": fused or None}
     if config.name == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            nesterov=config.nesterov,
-        )
+        sgd = torch.optim.SGD(parameters, momentum=config.momentum, nesterov=config.nesterov, **shared)
+        return clip_norm(sgd, most)
     made = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return made(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+    return clip_norm(made(parameters, betas=config.betas, **shared), most)
 
 
 def make_schedule(config: ScheduleConfig, epochs: int) -> Schedule:
@@ -235,69 +241,58 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
-def settle_speed(
-    config: Config, model: nn.Module, size: tuple[int, int], images_there: int | None = None
-) -> Trial:
-    """Time the training step on random images and settle what is ``auto`` (precision, memory layout).
-
-    Args:
-        config: batch size, and what to try.
-        model: it is copied for the trial.
-        size: (height, width) of the images.
-        images_there: number of training images, where a batch may hold them all.
-
-    Raises:
-        InputError: the network cannot train on such batches (one image whose last map is 1 x 1).
+def can_compile(config: Config) -> bool:
+    """Whether the method's step is one backward pass through backbone and head as ``torch.compile`` sees it.
 
     Example:
-        >>> from tailgrad.recipes.compose import compose
-        >>> config = compose("digits-lt", "digits", "baseline",
-        ...     {"train": {"precision": "float32", "channels_last": False, "batch_size": 4}})
-        >>> settle_speed(config, make_model(config, 10), (32, 32)).precision
-        'float32'
+        >>> can_compile(Config(source="x")), can_compile(Config(source="x", sharpness={"name": "sam"}))
+        (True, False)
     """
-    device = device_of(config.train.device)
-    with torch.random.fork_rng(devices=[]):
-        batch = min(config.train.batch_size, images_there or config.train.batch_size)
-        images = torch.rand(batch, 3, *size, device=device)
-    precision, layout = config.train.precision, config.train.channels_last
-    try:
-        return choose_speed(
-            model.to(device),
-            images,
-            precisions=("float32", "bfloat16") if precision == "auto" else (precision,),
-            layouts=(False, True) if layout == "auto" else (bool(layout),),
-        )
-    except ValueError as error:
-        raise InputError(
-            f"train.batch_size must suit the network, got {batch} at {size[0]} x {size[1]}: {error}; use "
-            "larger batches or images"
-        ) from error
+    return config.architecture.name != "bbn" and choose_step(config) in (supervised_step, gap_step)
+
+
+def make_compiled(config: Config, model: Classifier) -> Compiled | None:
+    """Compiled code of the network for whole training batches, where the configuration wants it.
+
+    Example:
+        >>> make_compiled(Config(source="x"), create_model("resnet32", 2)) is None
+        True
+    """
+    if config.train.compile not in MODES or not can_compile(config):
+        return None
+    return Compiled(parts_of(model), config.train.compile, config.train.batch_size)
 
 
 def assemble(
     config: Config,
     model: Classifier,
     loss: nn.Module,
-    speed: Trial,
     prepare: Normalize,
     counts: Sequence[int],
 ) -> Learner:
-    """Model, loss and optimiser under Lightning Fabric.
+    """Model, loss and optimiser under Lightning Fabric; what is "auto" of speed is settled by now.
 
     Example: see ``recipes.train``.
     """
+    from lightning.fabric.plugins import MixedPrecision
+
+    from tailgrad.recipes.launch import join, make_fabric
+
     device = device_of(config.train.device)
     if device.type == "cuda":  # so that a resumed run ends with the same weights on a GPU too
         torch.backends.cudnn.deterministic = True
-    mixed = speed.precision == "bfloat16"
+    mixed = config.train.precision == "bfloat16"
     plugins: Any = [MixedPrecision("bf16-mixed", device.type)] if mixed else None
-    fabric = Fabric(accelerator=device.type, devices=1, plugins=plugins)
+    fabric = make_fabric(device, place()[1], plugins)
+    join(model)
     loss = loss.to(device)
-    layout = torch.channels_last if speed.channels_last else torch.contiguous_format
+    layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
     laid_out = model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
     learns = [p for p in (*model.parameters(), *loss.parameters()) if p.requires_grad]
-    optimizer = wrap_optimizer(make_optimizer(config.optim, learns), config, model, loss, counts)
+    inner = make_optimizer(
+        config.optim, learns, fused=config.train.fused is True, most=config.train.clip_norm
+    )
+    optimizer = wrap_optimizer(inner, config, model, loss, counts)
     module, stepper = fabric.setup(laid_out, optimizer)
     for method in ("outputs", "mixed"):
         if hasattr(model, method):
@@ -311,10 +306,11 @@ def assemble(
         schedule=make_schedule(config.schedule, config.train.epochs),
         prepare=prepare,
         augment=augment,
-        channels_last=speed.channels_last,
+        channels_last=bool(config.train.channels_last),
         augment_bytes=before,
         mix=make_mixer(config.mixing, counts, config.train.epochs),
         views=make_views(config.auxiliary),
         objective=choose_objective(config),
+        compiled=make_compiled(config, model),
         epochs=config.train.epochs,
     )

@@ -8,13 +8,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, get_args
 
-import yaml
-
 from tailgrad.models import BACKBONES, TimmBackbone
 from tailgrad.recipes.combinations import combinations
 from tailgrad.recipes.components import components
 from tailgrad.recipes.compose import named, overlay
 from tailgrad.recipes.config import ArchitectureConfig, Section, SharpnessConfig
+from tailgrad.untrusted import parse_yaml
 
 PARTS = {
     "heads": "head",
@@ -104,7 +103,7 @@ def measured() -> dict[str, list[str]]:
         True
     """
     path = files("tailgrad.recipes") / "measured" / "figures.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+    return parse_yaml(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
 
 
 def _overlays() -> Iterator[Entry]:

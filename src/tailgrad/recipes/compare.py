@@ -10,19 +10,26 @@ import pyarrow.parquet as pq
 import yaml
 from rich.console import Console
 
-from tailgrad.checks import InputError, in_range
+from tailgrad.checks import InputError, in_range, one_of
 from tailgrad.data import Source
 from tailgrad.data.source import safe_name
-from tailgrad.files import write_json, write_text, write_with
+from tailgrad.engine import Diverged
+from tailgrad.files import clear_partial, write_json, write_text, write_with
 from tailgrad.recipes.compose import merge, overlay
 from tailgrad.recipes.conclude import conclude, figure, mcnemar
 from tailgrad.recipes.config import METHOD_KEYS, Config
 from tailgrad.recipes.configure import as_overlay, configure, own_losses
+from tailgrad.recipes.crew import refuse_crew
+from tailgrad.recipes.folder_lock import holds_files
 from tailgrad.recipes.fresh_folder import fresh_folder
+from tailgrad.recipes.jobs import check_jobs
+from tailgrad.recipes.many_runs import failure, run_many, title
 from tailgrad.recipes.run_folder import differing_keys, environment, read_json
+from tailgrad.recipes.spread import ENGINES, Spread
 from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.talk import Talk
 from tailgrad.report import write_report
+from tailgrad.untrusted import of_shape, parse_yaml, yaml_text
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,9 @@ def compare(
     out: str | Path | None = None,
     resume: bool = False,
     console: Console | None = None,
+    jobs: int | str = 1,
+    engine: str = "local",
+    address: str | None = None,
 ) -> Study:
     """Train several methods under one regime and say whether they differ by more than chance.
 
@@ -78,9 +88,14 @@ def compare(
         out: study folder; default ``studies/<data>.<regime>``.
         resume: go on with that folder: finished runs are kept, others finished; seeds and methods may grow.
         console: where to say what happens; None is silent.
+        jobs: runs at once, each in a process of its own, with the same result; "auto" is as many as memory
+            and cores allow.
+        engine: "local", or "ray" for a cluster, which must see the study folder and the source.
+        address: of the Ray cluster, such as "auto" or "ray-head:6379"; without one Ray begins here.
 
     Raises:
-        InputError: anything about the input is wrong.
+        InputError: anything about the input is wrong, or runs failed: the others are kept.
+        Diverged: all runs that failed diverged.
         Interrupted: the user pressed Ctrl-C, or the time was used up; the study can be resumed.
 
     Example:
@@ -93,6 +108,8 @@ def compare(
         'With one seed nothing can be concluded: run at least three (--seeds 3).'
     """
     in_range("seeds", seeds, 1)
+    refuse_crew("compare")
+    spread = Spread(check_jobs(jobs), one_of("engine", engine, ENGINES), address)
     overlays = _overlays(methods)
     above = _regime_only(overrides or {})
     talk = Talk(console)
@@ -101,18 +118,37 @@ def compare(
     folder = Path(out) if out is not None else Path("studies") / f"{opened.name}.{first.regime}"
     differences = [key for key in differing_keys(plans[: len(overlays)]) if key != "method"]
     runs = StudyRuns(folder, opened, talk, own_losses(methods))
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in overlays}
+    spread = spread.checked(first, runs.own_losses, talk)
     with fresh_folder(folder):
         _start(folder, plans, list(overlays), resume, talk)
         talk(f"{len(plans)} runs; the methods differ in {', '.join(differences) or 'nothing'}")
-        for left, config in zip(range(len(plans), 0, -1), plans, strict=True):
-            talk.runs_left = left
-            results[config.method].append(runs.result(config))
-    one_split = "test" in opened.given or first.split_seed is not None
-    comparison = conclude(results, own_test=one_split, focus=first.focus)
-    comparison["mcnemar_seed0"] = mcnemar({c.method: runs.folder(c) for c in plans[: len(overlays)]})
-    _write(folder, differences, comparison, results)
+        results = _results(runs, plans, spread)
+        one_split = "test" in opened.given or first.split_seed is not None
+        with of_shape(folder):
+            comparison = conclude(results, own_test=one_split, focus=first.focus)
+            tested = {c.method: runs.folder(c) for c in plans[: len(overlays)]}
+            comparison["mcnemar_seed0"] = mcnemar(tested)
+        _write(folder, differences, comparison, results)
     return Study(folder, read_json(folder / "comparison.json"))
+
+
+def _results(runs: StudyRuns, plans: Sequence[Config], spread: Spread) -> dict[str, list[dict[str, Any]]]:
+    """Every run's result by method, in the order of the seeds; what is missing is trained."""
+    if spread.is_many:
+        with spread.workers(runs.path) as workers:
+            run_many(runs, plans, workers)
+    results: dict[str, list[dict[str, Any]]] = {config.method: [] for config in plans}
+    failed: dict[str, dict[str, Any]] = {}
+    for left, config in zip(range(len(plans), 0, -1), plans, strict=True):
+        runs.talk.runs_left = left
+        try:
+            results[config.method].append(runs.result(config))
+        except Diverged as error:
+            failed[title(config)] = {"kind": "diverged", "text": str(error)}
+            runs.talk(f"{title(config)} failed: {error}")
+    if failed:
+        raise failure(failed, len(plans), runs.path)
+    return results
 
 
 def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
@@ -161,11 +197,12 @@ def _plans(
 
 
 def _start(folder: Path, plans: Sequence[Config], methods: Sequence[str], resume: bool, talk: Talk) -> None:
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not resume)):
+    if folder.exists() and (not folder.is_dir() or (holds_files(folder) and not resume)):
         raise InputError(
             f"study folder must be new, got {folder}, which exists; choose another with --out, "
             "or add --resume"
         )
+    clear_partial(folder, below=False)
     first = plans[0]
     content: dict[str, Any] = {
         "source": first.source,
@@ -186,8 +223,8 @@ def _start(folder: Path, plans: Sequence[Config], methods: Sequence[str], resume
 
 def _check_same_study(path: Path, content: Mapping[str, Any]) -> None:
     try:
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        before = parse_yaml(yaml_text(path))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} must be a readable study, got {error}; restore it") from error
     for key in ("source", "regime", "focus"):
         if isinstance(before, dict) and before.get(key) != content[key]:
@@ -203,7 +240,7 @@ def _write(
     comparison: Mapping[str, Any],
     results: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
-    study = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+    study = parse_yaml(yaml_text(folder / "study.yaml"))
     own_test = next(iter(results.values()))[0]["own_test"]
     study |= {"differences": list(differences), "own_test": own_test, "environment": environment()}
     write_text(folder / "study.yaml", yaml.safe_dump(study, sort_keys=False, allow_unicode=True))

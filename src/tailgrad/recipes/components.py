@@ -54,7 +54,8 @@ def components(part: str) -> dict[str, type]:
     """
     folder, _, counts = _PARTS.get(part, (part, part, lambda _: True))
     module = import_module(f"tailgrad.{folder}")
-    classes = [item for name in module.__all__ if inspect.isclass(item := getattr(module, name))]
+    # What a folder resolves on use only, and stands on another framework, is never named in a recipe.
+    classes = [item for name in module.__all__ if inspect.isclass(item := vars(module).get(name))]
     return {snake(item.__name__): item for item in classes if counts(item)}
 
 

@@ -1,17 +1,17 @@
 """Regime, method, recipe and ``--set`` laid over one another into one configuration."""
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from tailgrad.checks import InputError, nearest
 from tailgrad.recipes.config import METHOD_KEYS, Config
+from tailgrad.recipes.wrong_value import explain
+from tailgrad.untrusted import parse_yaml, yaml_text
 
 Overlay = dict[str, Any]
 ABOUT = ("description", "source", "paper", "equation", "reading", "published", "acts_on", "status")
@@ -45,11 +45,9 @@ def overlay(kind: str, name: str) -> Overlay:
         word = kind.removesuffix("s")
         raise InputError(f"{word} must be a known name or a YAML file, got {name!r}; {nearest(name, known)}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} must be readable YAML, got {' '.join(str(error).split())}; mend it"
-        ) from error
+        content = parse_yaml(yaml_text(path))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} must be readable YAML, got {error}; mend it") from error
     if not isinstance(content, dict):
         raise InputError(
             f"{path} must hold a YAML mapping, got {type(content).__name__}; write key: value lines"
@@ -93,8 +91,8 @@ def parse_set(assignments: Sequence[str]) -> Overlay:
         if not equals or not key.strip():
             raise InputError(f"--set must be key=value, got {assignment!r}; for example --set optim.lr=0.001")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = parse_yaml(text)
+        except ValueError as error:
             raise InputError(f"--set {key} must be a YAML value, got {text!r}; quote it") from error
         for part in reversed(key.strip().split(".")):
             value = {part: value}
@@ -178,33 +176,7 @@ def validate(content: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(dict(content))
     except ValidationError as error:
-        raise InputError(_explain(error)) from error
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
-    key = ".".join(place)
-    if first["type"] == "extra_forbidden":
-        return f"{key} is not a key of the configuration; {nearest(place[-1], _keys(place[:-1]))}"
-    names = [part for part in place if not part.startswith(("constrained", "literal", "function", "tuple["))]
-    wanted = first["msg"][0].lower() + first["msg"][1:]
-    choices = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
-    remedy = nearest(str(first["input"]), choices) if choices else "set another value"
-    return f"{'.'.join(names)}: {wanted}, got {first['input']!r}; {remedy}"
-
-
-def _keys(place: Sequence[str]) -> list[str]:
-    model: type[BaseModel] = Config
-    for part in place:
-        if part.isdecimal():  # a place in a list of sections
-            continue
-        inner = model.model_fields[part].annotation
-        inner = next(iter(get_args(inner)), inner) if get_origin(inner) is tuple else inner
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
+        raise InputError(explain(error)) from error
 
 
 def _without_about(content: Overlay) -> Overlay:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -266,7 +266,7 @@ class TrainConfig(Section):
     """largest norm of the gradient of a step; 0 does not clip"""
     threads: Count | Literal["auto"] = "auto"
     """threads of the CPU, which change the last digits; auto is what PyTorch takes, written down and kept"""
-    devices: Count | Literal["auto"] = 1
+    devices: Count | Literal["auto"] = "auto"
     """processes that share every batch; auto is what torchrun or SLURM started"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_minutes: Annotated[float, Field(gt=0)] | None = None
@@ -275,6 +275,12 @@ class TrainConfig(Section):
     log_every: Count | Literal["auto"] = "auto"
     """steps between two looks at the loss, which wait for the device; auto is 1 on a CPU, 20 on a GPU"""
     tensorboard: bool = False
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        """YAML takes ``off`` for false."""
+        return "off" if value is False else value
 
 
 class InterferenceConfig(Section):

@@ -45,10 +45,15 @@ def configure(
     top = {k: v for k, v in named.items() if k not in {"regime", "method", *ABOUT}}
     above = merge(top, overrides or {})
     probe = compose(text, "quick", "baseline", {k: v for k, v in above.items() if k == "data"})
+    wanted = as_overlay(method or named.get("method") or "baseline")
+    # A misspelt name is refused before a large source is opened.
+    for kind, name in (("methods", wanted), ("regimes", regime or named.get("regime"))):
+        if isinstance(name, str):
+            overlay(kind, name)
     if not isinstance(opened, Source):
         opened = open_config(probe, None if text != "python" else source)
     chosen = regime or named.get("regime") or opened.regime
-    config = compose(text, chosen, as_overlay(method or named.get("method") or "baseline"), above)
+    config = compose(text, chosen, wanted, above)
     check_names(config)
     check_options("heads", head_name(config), config.head.options, skip=2)
     check_combine(config.combine)
@@ -98,10 +103,19 @@ def own_losses(methods: Any) -> dict[str, MakeLoss]:
 def run_name(source: Source, config: Config) -> str:
     """The folder name of a run: ``<data>.<regime>.<method>.split<i>.seed<j>``.
 
+    Raises:
+        InputError: regime or method have names that lead to another folder.
+
     Example:
         >>> from tailgrad.data import open_source
         >>> run_name(open_source("digits-lt"), compose("digits-lt", "digits", "csba"))
         'digits-lt.digits.csba.split0.seed0'
     """
     split = split_seed(config, "test" in source.given)
-    return f"{source.name}.{config.regime}.{config.method}.split{split}.seed{config.seed}"
+    name = f"{source.name}.{config.regime}.{config.method}.split{split}.seed{config.seed}"
+    if Path(name).name != name or "\0" in name:
+        raise InputError(
+            f"regime and method must have names that can name a folder, got {config.regime!r} and "
+            f"{config.method!r}; rename them"
+        )
+    return name

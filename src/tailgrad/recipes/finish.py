@@ -4,16 +4,18 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tailgrad.checks import InputError
 from tailgrad.correction_ledger import Ledger, ledger
+from tailgrad.distributed import as_one_process
 from tailgrad.engine import Fitted, infer, load_weights
+from tailgrad.engine.checkpoint import previous
 from tailgrad.evaluate import Evaluation, apply_threshold, evaluate, evaluate_predictions, tune_threshold
-from tailgrad.files import write_json, write_with
+from tailgrad.files import write_json
 from tailgrad.interference import Extras, Interference, measure
 from tailgrad.posthoc import Chain, ClassThresholds
 from tailgrad.recipes.advise_run import advise_on, as_fields
@@ -21,12 +23,15 @@ from tailgrad.recipes.after_training import fit_chain, make_chain
 from tailgrad.recipes.assemble import class_weights_of
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.job import Job
+from tailgrad.recipes.predictions import save_predictions
 from tailgrad.recipes.prepare import Prepared
 from tailgrad.recipes.prior import correction_of
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.types import ClassInfo
 
 BATCH = 256
+# Probabilities held at once: 32 MB.
+_CELLS = 2**22
 
 
 def measure_part(job: Job, parts: tuple[str, ...]) -> Interference:
@@ -34,17 +39,18 @@ def measure_part(job: Job, parts: tuple[str, ...]) -> Interference:
 
     Example: see ``recipes.train``.
     """
-    return measure(
-        job.learner.network,
-        _pairs(job, parts),
-        parameters=job.config.interference.parameters,
-        max_per_class=job.config.interference.max_per_class,
-        folds=job.config.interference.folds,
-        class_names=job.ready.classes.names,
-        extras=Extras(
-            train_counts=job.ready.classes.counts, class_weights=class_weights_of(job.learner.loss)
-        ),
-    )
+    with as_one_process():  # each rank measures all
+        return measure(
+            job.learner.network,
+            _pairs(job, parts),
+            parameters=job.config.interference.parameters,
+            max_per_class=job.config.interference.max_per_class,
+            folds=job.config.interference.folds,
+            class_names=job.ready.classes.names,
+            extras=Extras(
+                train_counts=job.ready.classes.counts, class_weights=class_weights_of(job.learner.loss)
+            ),
+        )
 
 
 def keep_interference(job: Job, name: str, parts: tuple[str, ...]) -> Interference | None:
@@ -113,7 +119,7 @@ def finish(job: Job, fitted: Fitted, stages: list[dict[str, Any]]) -> dict[str, 
         logits = {
             part: (copy.deepcopy(chain).transform(z), y, index) for part, (z, y, index) in logits.items()
         }
-    save_predictions(folder, ready, logits)
+    save_predictions(folder.path / "predictions.parquet", ready, logits)
     measured: dict[str, Interference | None] = {"train": None, "heldout": None}
     if config.interference.enabled:
         for name, parts in {"train": ("train",), "heldout": ("val", "test")}.items():
@@ -129,8 +135,20 @@ def finish(job: Job, fitted: Fitted, stages: list[dict[str, Any]]) -> dict[str, 
     result["stages"] = stages
     result["prior"] = _prior_left(job, chain).to_dict()
     result["advice"] = as_fields(advise_on(measured["heldout"], figures["test"], measured["train"]))
+    result["unreadable"] = ready.reading.passed_over.to_dict()
+    if result["unreadable"]["count"]:
+        job.say(f"warning: passed over in this run: {ready.reading.passed_over}")
+    _clear_what_is_past(folder, result["status"])
     write_json(folder.result_file, result)
     return folder.result()
+
+
+def _clear_what_is_past(folder: RunFolder, status: str) -> None:
+    # A report of an earlier sitting would stay as it is where this one is killed before it writes its own.
+    (folder.path / "report.html").unlink(missing_ok=True)
+    if status == "finished":
+        for last in (folder.path / "checkpoint").rglob("last.safetensors"):
+            previous(last).unlink(missing_ok=True)
 
 
 def _result(
@@ -198,9 +216,11 @@ def _focus(
     if config.focus is None:
         return None
     k = prepared.classes.names.index(config.focus)
-    probability = {part: torch.softmax(found[0].double(), 1).numpy() for part, found in logits.items()}
-    tuned = tune_threshold(probability["val"][:, k], (logits["val"][1] == k).numpy())
-    predicted = apply_threshold(probability["test"], k, tuned.value)
+    scores = np.concatenate([block[:, k] for block in _probabilities(logits["val"][0])])
+    tuned = tune_threshold(scores, (logits["val"][1] == k).numpy())
+    predicted = np.concatenate(
+        [apply_threshold(block, k, tuned.value) for block in _probabilities(logits["test"][0])]
+    )
     found = evaluate_predictions(predicted, logits["test"][1].numpy(), prepared.classes, resamples=0)
     row = Evaluation.to_dict(found)["classes"][k]
     return {
@@ -210,25 +230,8 @@ def _focus(
     }
 
 
-def save_predictions(
-    folder: RunFolder, prepared: Prepared, logits: dict[str, tuple[Tensor, Tensor, Tensor]]
-) -> None:
-    """Write ``predictions.parquet``: part, index, name, target, predicted, logits.
-
-    Raises:
-        InputError: the file cannot be written.
-
-    Example: see ``recipes.train``.
-    """
-    columns: dict[str, list[Any]] = {
-        key: [] for key in ("part", "index", "name", "target", "predicted", "logits")
-    }
-    for part, (values, target, index) in logits.items():
-        columns["part"] += [part] * len(target)
-        columns["index"] += index.tolist()
-        columns["name"] += [prepared.name(i) for i in index.tolist()]
-        columns["target"] += target.tolist()
-        columns["predicted"] += values.argmax(1).tolist()
-        columns["logits"] += values.tolist()
-    table = pa.table(columns | {"logits": pa.array(columns["logits"], pa.list_(pa.float32()))})
-    write_with(folder.path / "predictions.parquet", lambda partial: pq.write_table(table, partial))
+def _probabilities(logits: Tensor) -> Iterator[NDArray[np.float64]]:
+    """Softmax in double precision, a block of images at a time."""
+    rows = max(1, _CELLS // logits.shape[1])
+    for start in range(0, len(logits), rows):
+        yield torch.softmax(logits[start : start + rows].double(), 1).numpy()

@@ -1,4 +1,4 @@
-"""A folder of which nothing stays when the work that was to fill it cannot begin."""
+"""A folder of one's own while one works, of which nothing stays when the work cannot begin."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tailgrad.checks import InputError
+from tailgrad.recipes.folder_lock import folder_lock, holds_files
 
 
 @contextmanager
 def fresh_folder(path: Path) -> Iterator[None]:
-    """Take back what the block wrote into a new folder if it fails before an epoch is finished.
+    """Keep others out, and take back what was written into a new folder that fails before its first epoch.
 
     A folder that held anything before, or that holds a checkpoint by then, is left as it is.
 
@@ -18,6 +19,7 @@ def fresh_folder(path: Path) -> Iterator[None]:
         path: folder of a run or a study; it may not exist yet.
 
     Raises:
+        Held: another process writes into it.
         InputError: whatever the block raises; so with OSError.
 
     Example:
@@ -25,24 +27,26 @@ def fresh_folder(path: Path) -> Iterator[None]:
         >>> folder = Path(tempfile.mkdtemp()) / "a" / "run"
         >>> try:
         ...     with fresh_folder(folder):
-        ...         folder.mkdir(parents=True)
+        ...         (folder / "config.yaml").touch()
         ...         raise InputError("data must be readable, got none; add some")
         ... except InputError:
         ...     folder.parent.exists()
         False
     """
-    is_new, missing = _is_new(path), _missing(path)
-    try:
-        yield
-    except (InputError, OSError):
-        if is_new and not any(path.rglob("*.safetensors")):
-            _take_back(path, missing)
-        raise
+    missing = _missing(path)
+    with folder_lock(path):
+        is_new = _is_new(path)  # asked only now: somebody else may have been here before the lock was ours
+        try:
+            yield
+        except (InputError, OSError):
+            if is_new and not any(path.rglob("*.safetensors")):
+                _take_back(path, missing)
+            raise
 
 
 def _is_new(path: Path) -> bool:
     try:
-        return not any(path.iterdir())
+        return not holds_files(path)
     except FileNotFoundError:
         return True
     except OSError:  # a file in the way, a folder that may not be read, a name too long

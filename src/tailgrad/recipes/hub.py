@@ -25,6 +25,23 @@ def hub_answers() -> bool:
 
 
 @contextmanager
+def from_the_cache_only() -> Iterator[None]:
+    """Within the block nothing is fetched: a file that somebody sent must not make us call anybody.
+
+    Example:
+        >>> with from_the_cache_only():
+        ...     constants.HF_HUB_OFFLINE
+        True
+    """
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
 def patient_only_if_reachable() -> Iterator[None]:
     """Within the block, weights that are not in the local cache fail at once if the server is out of reach.
 

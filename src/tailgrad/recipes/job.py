@@ -8,7 +8,7 @@ from torch import nn
 
 from tailgrad.augment import Normalize
 from tailgrad.correction_ledger import Ledger
-from tailgrad.engine import Learner
+from tailgrad.engine import Learner, LossWatch
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.prepare import Prepared
 from tailgrad.recipes.run_folder import RunFolder
@@ -42,6 +42,13 @@ class Job:
     prior: Ledger
     stage_losses: Mapping[int, nn.Module] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+
+    def watch(self) -> LossWatch:
+        """A new watch on the loss that looks as often as ``train.log_every`` says."""
+        every = self.config.train.log_every
+        if every == "auto":  # each look waits for a GPU
+            every = 1 if self.learner.fabric.device.type == "cpu" else 20
+        return LossWatch(self.ready.name, every=int(every))
 
     def minutes_left(self) -> float | None:
         """What is left of ``train.max_minutes`` in this sitting; None without a limit."""

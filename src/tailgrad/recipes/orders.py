@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tailgrad.distributed import place
 from tailgrad.recipes.components import NONE, build
 from tailgrad.recipes.config import NamedConfig
 from tailgrad.recipes.job import Job
@@ -60,7 +61,7 @@ def training_loader(job: Job) -> Any:
     loader = job.ready.loader("train", config.train.batch_size, config.seed)
     target, epochs, size = loader.target.tolist(), config.train.epochs, config.train.batch_size
     seeds = {config.seed: config.sampler, config.seed + PARTNER_SEED: config.partner}
-    return loader.ordered(
+    return loader.share(*place()).ordered(
         *(
             make_order(sampler, target, epochs=epochs, batch_size=size, seed=seed)
             for seed, sampler in seeds.items()

@@ -1,16 +1,16 @@
 """Classes of new images by a trained run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tailgrad.checks import InputError
+from tailgrad.checks import InputError, in_range
 from tailgrad.data import UnreadableImage
 from tailgrad.data.decode import decode
 from tailgrad.data.files import EXTENSIONS
@@ -18,6 +18,7 @@ from tailgrad.data.resident import resize
 from tailgrad.evaluate import apply_threshold
 from tailgrad.recipes.restore import Restored, restore
 from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.untrusted import of_shape
 
 BATCH = 64
 
@@ -64,7 +65,7 @@ def predict(run: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
         tailgrad.checks.InputError: run must be the folder of a run, got missing without config.yaml; ...
     """
     network = restore(run)
-    focus = RunFolder(Path(run)).result()["focus"]
+    focus = _focus(RunFolder(Path(run)), network.names)
     files = _files(images)
     errors: dict[Path, str] = {}
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
@@ -82,6 +83,13 @@ def predict(run: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
         else _prediction(network, focus, str(path), next(rows))
         for path in files
     ]
+
+
+def _focus(folder: RunFolder, names: Sequence[str]) -> tuple[int, float] | None:
+    """Class in focus and its threshold."""
+    with of_shape(folder.result_file):
+        focus = folder.result()["focus"]
+        return focus and (names.index(focus["class"]), in_range("threshold", focus["threshold"], -math.inf))
 
 
 def _files(images: Sequence[str | Path]) -> list[Path]:
@@ -105,7 +113,8 @@ def _logits(network: Restored, files: Sequence[Path], errors: dict[Path, str]) -
     pixels = []
     for path in files:
         try:
-            pixels.append(resize(decode(path.read_bytes(), str(path)), network.size, network.resize))
+            found = decode(path.read_bytes(), str(path), network.size)
+            pixels.append(resize(found, network.size, network.resize))
         except (UnreadableImage, OSError) as error:
             errors[path] = error.reason if isinstance(error, UnreadableImage) else str(error)
     if not pixels:
@@ -125,9 +134,9 @@ def _probabilities(network: Restored, logits: Tensor) -> NDArray[np.float64]:
 
 
 def _prediction(
-    network: Restored, focus: dict[str, Any] | None, path: str, row: NDArray[np.float64]
+    network: Restored, focus: tuple[int, float] | None, path: str, row: NDArray[np.float64]
 ) -> Prediction:
     k = int(row.argmax())
     if focus is not None:
-        k = int(apply_threshold(row[None], network.names.index(focus["class"]), focus["threshold"])[0])
+        k = int(apply_threshold(row[None], *focus)[0])
     return Prediction(path, network.names[k], float(row[k]), tuple(row.tolist()))

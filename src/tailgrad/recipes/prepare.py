@@ -1,7 +1,7 @@
 """From a source and a configuration to split, decoded, normalised data that every method shares."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,20 @@ from tailgrad.data import (
     make_split,
     open_source,
 )
+from tailgrad.data.reading import PassedOver, Reading
+from tailgrad.data.residence import choose_residence, device_free_bytes
 from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.data.streaming_loader import StreamingLoader
-from tailgrad.recipes.assemble import needed_size
+from tailgrad.recipes.assemble import device_of, needed_size
 from tailgrad.recipes.config import Config, DataConfig
 from tailgrad.types import ClassInfo
 
 Say = Callable[[str], None]
 PARTS = ("train", "val", "test")
+MANY = 50_000
+"""Images above which copies are looked for without decoding, unless near duplicates are wanted as well."""
+
+_LOOKED_AT = 4096
 
 
 def _silent(_: str) -> None:
@@ -49,6 +55,7 @@ class Prepared:
         own_test: whether the source brought its test set.
         images: decoded uint8 images by part, or None where they are decoded while training.
         data: the data section of the configuration.
+        reading: how images are decoded while training, and those that could not be.
 
     Example:
         >>> from tailgrad.recipes.compose import compose
@@ -64,6 +71,11 @@ class Prepared:
     own_test: bool
     images: Mapping[str, Tensor] | None
     data: DataConfig
+    reading: Reading = field(default_factory=Reading)
+
+    def for_run(self) -> "Prepared":
+        """The same data for one run of several, which counts for itself what it cannot read."""
+        return replace(self, reading=replace(self.reading, passed_over=PassedOver()))
 
     def index(self, part: str) -> NDArray[np.int64]:
         """Positions of a part in the source."""
@@ -81,25 +93,32 @@ class Prepared:
     def _loader(self, parts: tuple[str, ...], batch_size: int, seed: int | None) -> Any:
         index = np.concatenate([self.index(part) for part in parts])
         if self.images is None:
-            return StreamingLoader(
-                self.source,
-                index,
-                self.size,
-                batch_size=batch_size,
-                mode=self.data.resize,
-                seed=seed,
-                workers=self.data.workers,
-            )
+            return self._streamed(index, batch_size, seed)
         target = torch.as_tensor(self.source.labels[index])
         images = self.images[parts[0]] if len(parts) == 1 else torch.cat([self.images[p] for p in parts])
         return ResidentLoader(images, target, torch.as_tensor(index), batch_size=batch_size, seed=seed)
 
+    def _streamed(self, index: NDArray[np.int64], batch_size: int, seed: int | None) -> StreamingLoader:
+        return StreamingLoader(
+            self.source,
+            index,
+            self.size,
+            batch_size=batch_size,
+            mode=self.data.resize,
+            seed=seed,
+            reading=self.reading,
+        )
+
     def normalize(self) -> Normalize:
-        """Channel means and deviations of the training images."""
+        """Channel means and deviations of the training images, the same wherever they live.
+
+        Above 4,096 images, of as many or somewhat more that lie evenly among them.
+        """
         if self.images is not None:
-            return Normalize.of(self.images["train"])
-        some = self.index("train")[:: max(1, len(self.index("train")) // 512)]
-        return Normalize.of(load_images(self.source, some, self.size, mode=self.data.resize))
+            return Normalize.of(self.images["train"], _LOOKED_AT)
+        train = self.index("train")
+        some = self._streamed(train[:: max(1, len(train) // _LOOKED_AT)], 64, None)
+        return Normalize.over(batch.inputs for batch in some)
 
     def name(self, i: int) -> str:
         """File or row name of item i, as text that every file format can hold."""
@@ -141,18 +160,37 @@ def prepare(
     whole = open_config(config, given)
     own_test = "test" in whole.given
     seed = split_seed(config, own_test)
-    found = duplicates_of(whole, config) if groups is None else groups
+    found = duplicates_of(whole, config, say) if groups is None else groups
     source, found = _thinned(whole, found, config, seed)
     split = make_split(source, seed=seed, val=config.data.val, test=config.data.test, groups=found)
     split = _without_leaks(split, config.data, say)
     classes = ClassInfo(source.class_names, _counts(source, split.train))
     if config.focus is not None:
-        one_of("focus", config.focus, classes.names)
+        _check_focus(config.focus, classes.names, _counts(source, split.val))
     size = chosen_size(source, config.data, needed_size(config))
     say(_describe(source, split, size, classes, own_test))
-    return Prepared(
-        source, split, size, classes, own_test, _resident(source, split, size, config.data), config.data
+    images = _resident(source, split, size, config, say)
+    return Prepared(source, split, size, classes, own_test, images, config.data, _reading(config))
+
+
+def _reading(config: Config) -> Reading:
+    data = config.data
+    return Reading(
+        workers=data.workers,
+        prefetch=data.prefetch,
+        pin=device_of(config.train.device).type == "cuda",
+        on_unreadable=data.on_unreadable,
     )
+
+
+def _check_focus(focus: str, names: Sequence[str], validation: Sequence[int]) -> None:
+    """A class in focus chooses the epoch and a threshold on its validation images: it needs some."""
+    one_of("focus", focus, names)
+    if not validation[names.index(focus)]:
+        raise InputError(
+            f"focus must be a class with validation images, got {focus!r} with none; move some there, or "
+            "train without --focus"
+        )
 
 
 def _without_leaks(split: Split, data: DataConfig, say: Say) -> Split:
@@ -182,8 +220,10 @@ def split_seed(config: Config, own_test: bool) -> int:
     return 0 if own_test else config.seed
 
 
-def duplicates_of(source: Source, config: Config) -> NDArray[np.int64]:
+def duplicates_of(source: Source, config: Config, say: Say = _silent) -> NDArray[np.int64]:
     """Duplicate group of every item, by the configuration's wish with near duplicates.
+
+    Without them, more than 50,000 items are compared by their stored bytes: none is decoded.
 
     Raises:
         InputError: images cannot be decoded; five are named.
@@ -193,7 +233,13 @@ def duplicates_of(source: Source, config: Config) -> NDArray[np.int64]:
         >>> len(duplicates_of(open_source("digits-lt"), Config(source="digits-lt")))
         1797
     """
-    found = duplicate_groups(source, near=config.data.near_duplicates)
+    near, many = config.data.near_duplicates, len(source.items) > MANY
+    if many:
+        say(
+            f"looking for copies among {len(source.items)} images"
+            + (", near duplicates too; data.near_duplicates=false is faster" if near else ", byte for byte")
+        )
+    found = duplicate_groups(source, near=near, stored=many and not near)
     if found.unreadable:  # said here once for all parts, and before hours of training that would meet them
         some = "; ".join(f"{source.items.name(i)!r}: {reason}" for i, reason in found.unreadable[:5])
         more = f"; and {len(found.unreadable) - 5} more" if len(found.unreadable) > 5 else ""
@@ -271,12 +317,22 @@ def _counts(source: Source, index: NDArray[np.int64]) -> tuple[int, ...]:
 
 
 def _resident(
-    source: Source, split: Split, size: tuple[int, int], data: DataConfig
+    source: Source, split: Split, size: tuple[int, int], config: Config, say: Say
 ) -> dict[str, Tensor] | None:
-    total = sum(len(getattr(split, part)) for part in PARTS) * 3 * size[0] * size[1]
-    if total > data.resident_gb * 1e9:
+    data, device = config.data, device_of(config.train.device)
+    where = choose_residence(
+        data.resident,
+        sum(len(getattr(split, part)) for part in PARTS) * 3 * size[0] * size[1],
+        memory_limit_bytes=data.resident_gb * 1e9,
+        device_free_bytes=device_free_bytes(device),
+        say=say,
+    )
+    if where == "stream":
         return None
-    return {part: load_images(source, getattr(split, part), size, mode=data.resize) for part in PARTS}
+    there = device if where == "device" else torch.device("cpu")
+    return {
+        part: load_images(source, getattr(split, part), size, mode=data.resize).to(there) for part in PARTS
+    }
 
 
 def _describe(source: Source, split: Split, size: tuple[int, int], classes: ClassInfo, own_test: bool) -> str:

@@ -1,18 +1,31 @@
 """A trained network back from its run folder."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tailgrad.augment import Normalize
-from tailgrad.checks import InputError
+from tailgrad.checks import InputError, in_range
 from tailgrad.engine import load_weights
 from tailgrad.models import Classifier, create_model
 from tailgrad.posthoc import Chain
 from tailgrad.recipes.after_training import load_chain
+from tailgrad.recipes.config import Config
+from tailgrad.recipes.hub import from_the_cache_only
 from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.types import ClassInfo
+from tailgrad.untrusted import of_shape
+
+_MOST_PARTS = 1024
+MAX_SIDE = 4096
+"""Longest side of the images that a restored network may ask for, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +70,82 @@ def restore(run: str | Path) -> Restored:
         raise InputError(
             f"weights must be those of a run, got {folder.weights} without class names; restore it"
         )
-    names = tuple(meta["classes"]["names"])
-    model = create_model(
+    with of_shape(folder.weights, "restore it"):
+        classes, size = _classes(meta), _size(meta)
+        model = _model(meta, config, tensors, str(folder.weights))
+        load_state(model, tensors, str(folder.weights))
+        normalize = Normalize(_channels(meta["mean"]), _channels(meta["std"]))
+        posthoc = load_chain(config, classes.counts, folder.weights.parent)
+    return Restored(model.eval(), classes.names, size, config.data.resize, normalize, posthoc)
+
+
+def _classes(meta: dict[str, Any]) -> ClassInfo:
+    names, counts = meta["classes"]["names"], meta["classes"]["counts"]
+    if not (all(isinstance(name, str) for name in names) and all(isinstance(n, int) for n in counts)):
+        raise TypeError("class names that are no texts, or counts that are no whole numbers")
+    return ClassInfo(tuple(names), tuple(counts))
+
+
+def _channels(values: Any) -> tuple[float, ...]:
+    found = tuple(in_range("mean and std", value, -math.inf) for value in values)
+    if len(found) != 3:
+        raise ValueError(f"mean and std of {len(found)} channels")
+    return found
+
+
+def _size(meta: dict[str, Any]) -> tuple[int, int]:
+    height, width = meta["size"]
+    for side in (height, width):
+        if not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
+            raise ValueError(f"images of side {side} where 1 to {MAX_SIDE} pixels are expected")
+    return height, width
+
+
+def _model(meta: dict[str, Any], config: Config, tensors: dict[str, Tensor], path: str) -> Classifier:
+    """The network that the file names, made only if its tensors are those of the file."""
+    for options in (meta["head"]["options"], config.architecture.options):
+        _check_numbers(options, max(_MOST_PARTS, len(tensors)), path)
+    make = partial(
+        create_model,
         meta["model"],
-        num_classes=len(names),
+        num_classes=len(meta["classes"]["names"]),
         head=meta["head"]["name"],
         head_options=meta["head"]["options"],
         architecture=config.architecture.name,
         architecture_options=config.architecture.options,
     )
-    load_state(model, tensors, str(folder.weights))
-    height, width = meta["size"]
-    normalize = Normalize(meta["mean"], meta["std"])
-    posthoc = load_chain(config, tuple(meta["classes"]["counts"]), folder.weights.parent)
-    return Restored(model.eval(), names, (height, width), config.data.resize, normalize, posthoc)
+    with from_the_cache_only(), _at_hand(meta["model"], path):
+        # First without memory: a stranger's file may name a network of any size.
+        with torch.device("meta"):
+            load_state(make(), {name: value.to("meta") for name, value in tensors.items()}, path)
+        return make()
+
+
+def _check_numbers(options: dict[str, Any], most: int, path: str) -> None:
+    """Refuse branches and experts by the million before they are made: each has a tensor in the file."""
+    for key, value in options.items():
+        if isinstance(value, int) and value > most:
+            raise InputError(
+                f"weights must fit the network, got {key}={value} in {path} with fewer tensors; restore it"
+            )
+
+
+@contextmanager
+def _at_hand(model: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"model must be one that is at hand, got {model!r} in {path}, whose description would have to be "
+            "fetched from the network; fetch it yourself if you trust it"
+        ) from error
 
 
 def load_state(model: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
     """Put weights into a network.
 
     Raises:
-        InputError: they are of another network or another number of classes.
+        InputError: they are of another network or another number of classes, or not finite numbers.
 
     Example:
         >>> load_state(nn.Linear(2, 2), {}, "w.safetensors")
@@ -85,6 +153,12 @@ def load_state(model: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
         ...
         tailgrad.checks.InputError: weights must fit the network, got w.safetensors: Missing key(s) ...
     """
+    for name, value in tensors.items():
+        if value.is_complex() or not (value.is_meta or value.isfinite().all()):
+            raise InputError(
+                f"weights must be finite numbers, got NaN, infinity or a complex number in {name} of {path}; "
+                "its training diverged or the file was changed: take other weights"
+            )
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -4,20 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.loggers.tensorboard import TensorBoardLogger
-
 from tailgrad.checks import InputError
+from tailgrad.distributed import agreed, first_does, place
 from tailgrad.engine import (
     Fitted,
     Interrupted,
-    LossWatch,
     MetricsLog,
     MonitoredStep,
     Observer,
     Plan,
     ScalarLog,
     fit,
-    load_weights,
+    last_progress,
 )
 from tailgrad.engine.loop import Step
 from tailgrad.files import write_text
@@ -33,7 +31,6 @@ from tailgrad.recipes.assemble import (
     make_model,
     normalizer,
     settle_pretrained,
-    settle_speed,
 )
 from tailgrad.recipes.combine import check_model
 from tailgrad.recipes.config import Config
@@ -46,10 +43,12 @@ from tailgrad.recipes.prior import method_ledger
 from tailgrad.recipes.run_folder import RunFolder, config_text, with_settled
 from tailgrad.recipes.same_split import keep_split
 from tailgrad.recipes.scores import validator
+from tailgrad.recipes.speed import settle, threads_of
 from tailgrad.recipes.stage_checks import check_stages
 from tailgrad.recipes.stages import run_stages
 from tailgrad.recipes.stepping import choose_step
 from tailgrad.recipes.talk import Talk
+from tailgrad.recipes.unreadable import UnreadableLog
 from tailgrad.report import write_report
 
 
@@ -102,16 +101,21 @@ def run_config(
     Example: see ``train``.
     """
     say = talk or Talk(None)
-    with fresh_folder(folder.path):
+    # Lightning takes seconds to load, and a name or a value may be wrong before it is needed.
+    from tailgrad.recipes.launch import launched
+
+    with launched(config), fresh_folder(folder.path):
+        say = say if place()[0] == 0 else Talk(None)
         config = folder.start(config, resume=resume)
-        ready = prepared or prepare(config, opened, say)
+        ready = (prepared or prepare(config, opened, say)).for_run()
         keep_split(folder, ready)
-        job, seconds = _job(config, folder, ready, say, own_loss)
-        announce(job, seconds)
-        fitted = _fit(job)
-        result = finish(job, fitted, run_stages(job, _meta(job), fitted))
-    if prepared is None:  # in a study the report of the whole replaces those of its runs
-        write_report(folder.path)
+        with threads_of(config):
+            job, seconds = _job(config, folder, ready, say, own_loss)
+            announce(job, seconds)
+            fitted = _fit(job)
+            result = finish(job, fitted, run_stages(job, _meta(job), fitted))
+        if prepared is None:  # in a study the report of the whole replaces those of its runs
+            first_does(lambda: write_report(folder.path))
     say(f"{config.method}, seed {config.seed}: test macro-F1 {result['test']['macro_f1']['value']:.3f}")
     return Run(folder.path, result)
 
@@ -119,7 +123,7 @@ def run_config(
 def _job(
     config: Config, folder: RunFolder, ready: Prepared, say: Talk, own_loss: MakeLoss | None
 ) -> tuple[Job, float]:
-    pretrained = settle_pretrained(config, ready.classes.num_classes, say)
+    pretrained = agreed(settle_pretrained(config, ready.classes.num_classes, say))
     config = with_settled(config, {"pretrained": pretrained})
     model = make_model(config, ready.classes.num_classes, say)
     spatial = say.warn_of(lambda: check_map(model, ready.size))
@@ -131,11 +135,11 @@ def _job(
     loss = make_loss(config, ready.classes, own_loss, model)
     chain = make_chain(config, ready.classes.counts)
     prior = method_ledger(config, ready.classes, target, {-1: loss, **stage_losses}, chain.steps)
-    speed = settle_speed(config, model, ready.size, len(ready.split.train))
-    config = with_settled(config, {"precision": speed.precision, "channels_last": speed.channels_last})
+    speed = settle(config, model, ready.size, len(ready.split.train), say)
+    config = with_settled(config, speed.keys)
     write_text(folder.path / "config.yaml", config_text(config))
     normalize = normalizer(model, ready.normalize)
-    learner = assemble(config, model, loss, speed, normalize, ready.classes.counts)
+    learner = assemble(config, model, loss, normalize, ready.classes.counts)
     return Job(config, folder, ready, learner, normalize, say, prior, stage_losses), speed.seconds
 
 
@@ -143,11 +147,12 @@ def _fit(job: Job) -> Fitted:
     config, folder = job.config, job.folder
     loader = training_loader(job)
     last = folder.path / "checkpoint" / "last.safetensors"
-    done = load_weights(last)[1]["progress"] if last.exists() else {"epoch": 0, "step": 0}
+    done = last_progress(last, job.say) or {"epoch": 0, "step": 0}
     if done["step"]:
         job.say(_going_on(done))
     observers: list[Observer] = [MetricsLog(folder.path / "metrics.jsonl", done["epoch"])]
     observers += [EarlyConflict(job), *_tensorboard(config, folder)]
+    observers += [UnreadableLog(job.ready.reading.passed_over, job.say)]
     with job.say.progress(config.train.epochs * len(loader), config.method) as bars:
         try:
             return fit(
@@ -156,7 +161,7 @@ def _fit(job: Job) -> Fitted:
                 validator(job.learner, job.ready, 2 * config.train.batch_size, config.focus),
                 _plan(job),
                 step=_step(job, observers),
-                watch=LossWatch(job.ready.name, every=1 if job.learner.fabric.device.type == "cpu" else 20),
+                watch=job.watch(),
                 observers=[*observers, *bars],
             )
         except Interrupted as stop:
@@ -219,6 +224,8 @@ def _monitor(config: Config) -> str:
 def _tensorboard(config: Config, folder: RunFolder) -> list[Observer]:
     if not config.train.tensorboard:
         return []
+    from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+
     try:
         return [ScalarLog(TensorBoardLogger(folder.path, name="tensorboard", version=""))]
     except ModuleNotFoundError as error:

@@ -1,6 +1,5 @@
 """A run on disk: where each file is, and when a folder may be written to."""
 
-import json
 import os
 import platform
 import sys
@@ -10,13 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from tailgrad.checks import InputError
-from tailgrad.files import write_json, write_text
+from tailgrad.files import clear_partial, write_json, write_text
 from tailgrad.recipes.compose import validate
 from tailgrad.recipes.config import Config
+from tailgrad.recipes.folder_lock import holds_files
+from tailgrad.untrusted import json_text, parse_json, parse_yaml, yaml_text
 
 REPORTED = ("tailgrad", "torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn", "scipy")
 
@@ -76,8 +76,8 @@ class RunFolder:
                 f"run must be the folder of a run, got {self.path} without config.yaml; check the path"
             )
         try:
-            return validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
+            return validate(parse_yaml(yaml_text(path)))
+        except (OSError, TypeError, ValueError) as error:
             raise InputError(f"{path} must be a readable configuration, got {error}; restore it") from error
 
     def start(self, config: Config, *, resume: bool) -> Config:
@@ -92,7 +92,7 @@ class RunFolder:
             raise InputError(
                 f"run folder must be a readable folder, got {self.path}; choose another with --out"
             )
-        if self.path.exists() and any(not p.name.endswith(".partial") for p in self.path.iterdir()):
+        if self.path.exists() and holds_files(self.path):
             if not resume:
                 raise InputError(
                     f"run folder must be new, got {self.path}, which holds files; choose another with --out, "
@@ -100,9 +100,12 @@ class RunFolder:
                 )
             before = self.config()
             _check_same(before, config, self.path)
-            return with_settled(config, settled(before))
-        write_text(self.path / "config.yaml", config_text(config))
-        write_json(self.path / "environment.json", environment())
+            config = with_settled(config, settled(before))
+        else:
+            write_text(self.path / "config.yaml", config_text(config))
+        clear_partial(self.path)
+        if not (self.path / "environment.json").exists():  # a run may have been killed before it wrote it
+            write_json(self.path / "environment.json", environment())
         return config
 
 
@@ -116,7 +119,14 @@ def config_text(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-SETTLED = {"precision": "train", "channels_last": "train", "pretrained": "model"}
+SETTLED = {
+    "precision": "train",
+    "channels_last": "train",
+    "compile": "train",
+    "fused": "train",
+    "threads": "train",
+    "pretrained": "model",
+}
 """Keys that may be ``auto``, with their sections: what they came to is written down and kept."""
 
 
@@ -124,8 +134,8 @@ def settled(config: Config) -> dict[str, Any]:
     """What the keys that may be ``auto`` stand at.
 
     Example:
-        >>> settled(Config(source="x"))
-        {'precision': 'auto', 'channels_last': 'auto', 'pretrained': False}
+        >>> settled(Config(source="x"))["precision"]
+        'auto'
     """
     return {key: getattr(getattr(config, section), key) for key, section in SETTLED.items()}
 
@@ -157,7 +167,7 @@ def read_json(path: Path) -> dict[str, Any]:
         tailgrad.checks.InputError: missing.json must be a readable JSON object, got [Errno 2] ...
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(json_text(path))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} must be a readable JSON object, got {error}; finish the run first"
@@ -174,6 +184,8 @@ def environment() -> dict[str, Any]:
         >>> environment()["tailgrad"].count(".") >= 2
         True
     """
+    import torch  # everything else here is wanted without its second of loading
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
         **{name: version(name) for name in REPORTED},
@@ -189,6 +201,7 @@ def environment() -> dict[str, Any]:
 FREE_KEYS = (
     "train.max_minutes",
     "train.device",
+    "train.devices",
     "train.tensorboard",
     "train.save_minutes",
     "train.log_every",

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tailgrad.augment import feature_smote
 from tailgrad.data.resident_loader import ResidentLoader
+from tailgrad.distributed import place
 from tailgrad.engine import (
     Fitted,
     Learner,
-    LossWatch,
     MetricsLog,
     Plan,
     Schedule,
     fit,
     infer,
+    last_progress,
     load_weights,
 )
 from tailgrad.engine import supervised_step as plain_step
 from tailgrad.engine.learner import plain_objective
 from tailgrad.engine.loop import Step
-from tailgrad.files import write_text
 from tailgrad.heads.init import kaiming_uniform
 from tailgrad.heads.scaled import ScaledHead
 from tailgrad.optim import MaxNorm
@@ -75,23 +75,22 @@ def train_stage(job: Job, stage: StageConfig, folder: Path, number: int) -> Fitt
             save_minutes=job.config.train.save_minutes,
             meta={"stage": stage.name},
         )
-        write_text(folder / "metrics.jsonl", "") if not folder.exists() else None
         fitted = fit(
             learner,
             loader,
             validate,
             plan,
             step=_step(stage),
-            watch=LossWatch(job.ready.name, every=1 if learner.fabric.device.type == "cpu" else 20),
-            observers=[MetricsLog(folder / "metrics.jsonl", _epochs_done(folder))],
+            watch=job.watch(),
+            observers=[MetricsLog(folder / "metrics.jsonl", _epochs_done(job, folder))],
         )
         learner.network.load_state_dict(load_weights(folder / "weights.safetensors")[0])
     return fitted
 
 
-def _epochs_done(folder: Path) -> int:
-    last = folder / "last.safetensors"
-    return int(load_weights(last)[1]["progress"]["epoch"]) if last.exists() else 0
+def _epochs_done(job: Job, folder: Path) -> int:
+    done = last_progress(folder / "last.safetensors", job.say)
+    return int(done["epoch"]) if done else 0
 
 
 def _learner(job: Job, stage: StageConfig, number: int) -> Learner:
@@ -99,21 +98,40 @@ def _learner(job: Job, stage: StageConfig, number: int) -> Learner:
     # A copy: a stage that goes on, or one of two fine-tunes, begins with the loss as it was made.
     loss = copy.deepcopy(job.stage_losses[number - 1]).to(job.learner.fabric.device)
     settings = stage.optim or job.config.optim
-    optimizer = make_optimizer(settings, [p for p in network.parameters() if p.requires_grad])
+    train = job.config.train
+    optimizer = make_optimizer(
+        settings,
+        [p for p in network.parameters() if p.requires_grad],
+        fused=train.fused is True,
+        most=train.clip_norm,
+    )
     _slow_head(optimizer, network, stage)
     if stage.max_norm:
         loss.add_module("max_norm", MaxNorm(network.head))
     whole = stage.trains == "all"
     return replace(
         job.learner,
+        model=_shared(job, network, job.learner.model),
         loss=loss,
         optimizer=cast("torch.optim.Optimizer", job.learner.fabric.setup_optimizers(optimizer)),
         schedule=Schedule("cosine", epochs=stage.epochs),
         mix=make_mixer(stage.mixing, job.ready.classes.counts, stage.epochs),
         views=None,
         objective=plain_objective,
+        compiled=job.learner.compiled if whole else None,
         still=() if whole else tuple(module for name, module in network.named_children() if name != "head"),
     )
+
+
+def _shared(job: Job, module: nn.Module, alone: nn.Module) -> nn.Module:
+    """The module as several processes train it: DDP is told of what learns when it is built."""
+    if place()[1] == 1:
+        return alone
+    wrapped: Any = job.learner.fabric.setup_module(module)
+    for method in ("outputs", "mixed"):
+        if hasattr(module, method):
+            wrapped.mark_forward_method(method)
+    return cast("nn.Module", wrapped)
 
 
 def _slow_head(optimizer: torch.optim.Optimizer, network: Any, stage: StageConfig) -> None:
@@ -148,7 +166,7 @@ def _batches(job: Job, stage: StageConfig, learner: Learner, seed: int) -> tuple
             stage.sampler, loader.target.tolist(), epochs=stage.epochs, batch_size=size, seed=seed
         )
         validate = validator(learner, job.ready, 2 * size, None)
-        return loader.ordered(order), validate
+        return loader.share(*place()).ordered(order), validate
     return _feature_batches(job, stage, learner, seed)
 
 
@@ -158,7 +176,7 @@ def _feature_batches(job: Job, stage: StageConfig, learner: Learner, seed: int) 
     generator = torch.Generator().manual_seed(seed)
     features, target = feature_smote(*pooled_features(job, "train"), generator=generator, k=stage.neighbours)
     held, held_target = pooled_features(job, "val")
-    learner.model, learner.still = network.head, ()
+    learner.model, learner.still = _shared(job, network.head, network.head), ()
     learner.prepare, learner.augment = _as_it_is, _as_it_is
     learner.augment_bytes, learner.channels_last = None, False
     size = job.config.train.batch_size
@@ -169,7 +187,7 @@ def _feature_batches(job: Job, stage: StageConfig, learner: Learner, seed: int) 
         logits, found, _ = infer(learner, held_out)
         return score(logits, found, job.ready.classes, learner.loss)
 
-    return loader, validate
+    return loader.share(*place()), validate
 
 
 def _as_it_is(features: Tensor) -> Tensor:

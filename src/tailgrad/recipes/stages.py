@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tailgrad.distributed import first_does
 from tailgrad.engine import Fitted, infer, load_weights, save_weights
 from tailgrad.files import write_text
 from tailgrad.heads import tau_normalize
@@ -77,7 +79,7 @@ def run_stages(job: Job, meta: Meta, fitted: Fitted) -> list[Meta]:
             return []
         step = Step(job, stage, number)
         job.learner.network.load_state_dict(load_weights(weights)[0])
-        _begin(step.folder, weights)
+        first_does(partial(_begin, step.folder, weights))
         done = step.folder / "done.safetensors"
         if done.exists():
             tensors, stored = load_weights(done)

@@ -5,18 +5,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tailgrad.checks import InputError
 from tailgrad.data import Source
 from tailgrad.engine import Interrupted
-from tailgrad.files import write_json
-from tailgrad.recipes.assemble import MakeLoss, make_model, settle_pretrained, settle_speed
+from tailgrad.files import write_json, write_with
+from tailgrad.recipes.assemble import MakeLoss, make_model, settle_pretrained
+from tailgrad.recipes.compose import validate
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import run_name
 from tailgrad.recipes.prepare import Prepared, duplicates_of, prepare, split_seed
 from tailgrad.recipes.run_config import run_config
 from tailgrad.recipes.run_folder import RunFolder, read_json, with_settled
 from tailgrad.recipes.same_split import split_of
+from tailgrad.recipes.speed import settle
 from tailgrad.recipes.talk import Talk
+from tailgrad.untrusted import of_shape
 
 
 class StudyRuns:
@@ -27,14 +33,23 @@ class StudyRuns:
         opened: its source.
         talk: who listens.
         own_losses: loss classes of the user's own, by method.
+        shared: file of the duplicate groups where several processes share one search for them.
 
     Example: see ``recipes.compare``.
     """
 
-    def __init__(self, folder: Path, opened: Source, talk: Talk, own_losses: Mapping[str, MakeLoss]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        opened: Source,
+        talk: Talk,
+        own_losses: Mapping[str, MakeLoss],
+        shared: Path | None = None,
+    ) -> None:
         self.path, self.opened, self.talk, self.own_losses = folder, opened, talk, own_losses
+        self._shared = shared
         self._began = time.monotonic()
-        self._groups: Any = None
+        self._groups: NDArray[np.int64] | None = None
         self._ready: tuple[Any, Prepared] | None = None
         self._hashes: dict[Any, tuple[str, Path]] = {}
 
@@ -50,17 +65,33 @@ class StudyRuns:
             Interrupted: the time was used up.
         """
         folder = self.folder(config)
-        if folder.finished and folder.result()["status"] == "finished":
+        if self.finished(config):
             folder.start(config, resume=True)
         else:
-            self._train(config, folder)
+            self.train(config)
         self._same_split(config, folder)
         return folder.result()
 
-    def _train(self, config: Config, folder: RunFolder) -> None:
-        ready = self._prepared(config)
+    def finished(self, config: Config) -> bool:
+        """Whether a run has come to its end."""
+        folder = self.folder(config)
+        return folder.finished and folder.result().get("status") == "finished"
+
+    def settle(self, config: Config) -> Config:
+        """The configuration with what the study settles once for all its runs: now, or before."""
+        return self._settled(config, self._prepared(config))
+
+    def train(self, config: Config) -> None:
+        """Train a run, or what is left of it.
+
+        Raises:
+            InputError: the run cannot be had.
+            Diverged: its loss is not finite.
+            Interrupted: the time was used up.
+        """
+        folder, ready = self.folder(config), self._prepared(config)
         run = run_config(
-            self._within_time(self._settled(config, ready)),
+            self.within_time(self._settled(config, ready)),
             folder,
             prepared=ready,
             resume=folder.path.exists(),
@@ -77,9 +108,17 @@ class StudyRuns:
         key = (*self._split_key(config), config.model.name)
         if self._ready is None or self._ready[0] != key:
             if self._groups is None:
-                self._groups = duplicates_of(self.opened, config)
+                self._groups = self._duplicates(config)
             self._ready = key, prepare(config, self.opened, self.talk, self._groups)
         return self._ready[1]
+
+    def _duplicates(self, config: Config) -> NDArray[np.int64]:
+        if self._shared is not None and self._shared.exists():
+            return _load(self._shared, len(self.opened.items))
+        groups = duplicates_of(self.opened, config)
+        if self._shared is not None:
+            write_with(self._shared, lambda partial: _save(partial, groups))
+        return groups
 
     def _settled(self, config: Config, ready: Prepared) -> Config:
         path = self.path / "speed.json"
@@ -88,12 +127,17 @@ class StudyRuns:
                 "pretrained": settle_pretrained(config, ready.classes.num_classes, self.talk)
             }
             model = make_model(with_settled(config, found), ready.classes.num_classes)
-            speed = settle_speed(config, model, ready.size, len(ready.split.train))
-            found |= {"precision": speed.precision, "channels_last": speed.channels_last}
+            found |= settle(config, model, ready.size, len(ready.split.train), self.talk).keys
             write_json(path, found)
-        return with_settled(config, read_json(path))
+        with of_shape(path, "remove it"):
+            return validate(with_settled(config, read_json(path)).model_dump())
 
-    def _within_time(self, config: Config) -> Config:
+    def within_time(self, config: Config) -> Config:
+        """The configuration with what is left of the study's time as the limit of a run.
+
+        Raises:
+            Interrupted: nothing is left.
+        """
         if config.train.max_minutes is None:
             return config
         left = config.train.max_minutes - (time.monotonic() - self._began) / 60
@@ -109,3 +153,21 @@ class StudyRuns:
                 f"methods must share their split, got sha256 {first[:12]} in {where} and {found[:12]} in "
                 f"{folder.path}: the data changed in between; begin anew with another --out"
             )
+
+
+def _save(path: Path, groups: NDArray[np.int64]) -> None:
+    with path.open("wb") as file:
+        np.save(file, groups, allow_pickle=False)
+
+
+def _load(path: Path, items: int) -> NDArray[np.int64]:
+    try:
+        groups = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} must be a readable array, got {error}; repeat the command") from error
+    if groups.shape != (items,) or groups.dtype != np.int64:
+        raise InputError(
+            f"{path} must hold one group for each of {items} images, got {groups.dtype} {groups.shape}: the "
+            "data changed while the study ran; restore them"
+        )
+    return np.asarray(groups, dtype=np.int64)

@@ -8,6 +8,7 @@ from typing import Any
 
 from tailgrad.checks import InputError, one_of
 from tailgrad.recipes.run_folder import read_json
+from tailgrad.untrusted import of_shape
 
 FORMATS = ("md", "csv", "latex")
 HEADER = (
@@ -48,10 +49,11 @@ def table(study: str | Path, style: str = "md", metric: str | None = None) -> st
         raise InputError(
             f"study must be the folder of a finished study, got {study}; run `tailgrad compare` first"
         )
-    comparison = read_json(path)
-    known = dict.fromkeys(row["metric"] for row in comparison["rows"])
-    wanted = one_of("metric", metric or comparison["metric"], known)
-    rows = table_rows(comparison, wanted)
+    with of_shape(path, "restore it, or repeat the study with --resume"):
+        comparison = read_json(path)
+        known = dict.fromkeys(str(row["metric"]) for row in comparison["rows"])
+        wanted = one_of("metric", metric or comparison["metric"], known)
+        rows = table_rows(comparison, wanted)
     return {"md": _markdown, "csv": _csv, "latex": _latex}[style]([*rows])
 
 
@@ -82,11 +84,11 @@ def metric_title(metric: str) -> str:
 
 
 def _row(row: Mapping[str, Any], difference: Mapping[str, Any] | None) -> list[str]:
-    own = [row["method"], str(row["n"]), *(_number(row[key]) for key in ("mean", "low", "high"))]
+    own = [str(row["method"]), str(row["n"]), *(_number(row[key]) for key in ("mean", "low", "high"))]
     if difference is None:
         return [*own, "", "", "", "", "reference"]
     signed = [_number(difference[key], "+.3f") for key in ("mean", "low", "high")]
-    return [*own, *signed, _number(difference.get("p_holm")), difference["verdict"]]
+    return [*own, *signed, _number(difference.get("p_holm")), str(difference["verdict"])]
 
 
 def _number(value: float | None, style: str = ".3f") -> str:

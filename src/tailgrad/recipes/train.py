@@ -52,7 +52,7 @@ def train(
     talk = Talk(console)
     config, opened = configure(source, recipe, method=method, regime=regime, overrides=overrides)
     folder = RunFolder(Path(out) if out is not None else Path("runs") / run_name(opened, config))
-    if folder.finished and resume and folder.result()["status"] == "finished":
+    if folder.finished and resume and folder.result().get("status") == "finished":
         folder.start(config, resume=True)
         talk(f"{folder.path} is finished; nothing to do")
         if not (folder.path / "report.html").exists():  # killed between the result and its report

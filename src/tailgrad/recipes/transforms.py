@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tailgrad.augment import SimCLRViews
+from tailgrad.augment import Crop, SimCLRViews
 from tailgrad.recipes.components import NONE, build
 from tailgrad.recipes.config import AuxiliaryConfig, NamedConfig
 
@@ -15,8 +15,9 @@ Transform = Callable[[Tensor], Tensor]
 def make_transforms(names: Sequence[str]) -> tuple[Transform | None, Transform]:
     """The named transforms in order, those for bytes with all before them apart from the rest.
 
-    AutoAugment and its kind change stored bytes; what stands before the last of them in the list works on
-    bytes too, the rest on normalised images. Without one of them everything works on normalised images.
+    AutoAugment and its kind change stored bytes, and a crop of bytes pads with black, as the field's scripts
+    do before they normalise; what stands before the last of these in the list works on bytes too, the rest on
+    normalised images.
 
     Raises:
         InputError: a name is unknown.
@@ -27,9 +28,13 @@ def make_transforms(names: Sequence[str]) -> tuple[Transform | None, Transform]:
         (['Crop', 'AutoAugment'], ['Cutout'])
     """
     made = [build("augment", name, {}) for name in names]
-    on_bytes = [place for place, one in enumerate(made) if getattr(one, "on", "any") == "bytes"]
+    on_bytes = [place for place, one in enumerate(made) if isinstance(one, Crop) or _of_bytes(one)]
     cut = on_bytes[-1] + 1 if on_bytes else 0
     return (InOrder(made[:cut]) if cut else None), InOrder(made[cut:])
+
+
+def _of_bytes(transform: Transform) -> bool:
+    return getattr(transform, "on", "any") == "bytes"
 
 
 class InOrder:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 from tailgrad.checks import InputError
 from tailgrad.evaluate import Evaluation, holm
@@ -196,7 +196,7 @@ def _counted(measured: Interference) -> tuple[tuple[str, int], ...]:
 
 
 def _strength(p: float | None) -> float:
-    return float(stats.norm.isf(max(1.0 if p is None else p, 1e-300) / 2)) / Z
+    return float(-special.ndtri(max(1.0 if p is None else p, 1e-300) / 2)) / Z
 
 
 def _too_few(

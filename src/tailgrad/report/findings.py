@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from tailgrad.checks import InputError
 from tailgrad.evaluate import Estimate, Evaluation, holm, thirds
@@ -76,8 +76,8 @@ def conflict(measured: Interference, counts: Sequence[int]) -> Finding | None:
 def _below_zero(low: Numbers, high: Numbers, folds: Numbers) -> list[float | None]:
     """Two-sided p values of 90 % intervals around a negative excess; 1 for a positive one."""
     degrees = np.maximum(folds - 1, 1)
-    half = np.maximum((high - low) / 2, 1e-12) / stats.t.ppf(0.95, degrees)
-    found = np.minimum(1.0, 2 * stats.t.sf(-(low + high) / 2 / half, degrees))
+    half = np.maximum((high - low) / 2, 1e-12) / special.stdtrit(degrees, 0.95)
+    found = np.minimum(1.0, 2 * special.stdtr(degrees, (low + high) / 2 / half))
     return [None if math.isnan(p) else float(p) for p in found]
 
 
@@ -93,13 +93,16 @@ def prior_bias(evaluation: Evaluation, counts: Sequence[int]) -> Finding | None:
 
     Example: see ``advise``.
     """
+    from scipy import stats  # takes half a second
+
     groups = third_ends(counts)
     if groups is None:
         return None
-    frequent = groups[1]
-    confusion = np.array(evaluation.confusion)
-    predicted, true = int(confusion[:, frequent].sum()), int(confusion[frequent].sum())
-    kept = int(confusion[np.ix_(frequent, frequent)].sum())
+    frequent = np.array(groups[1])
+    cells = evaluation.confusion
+    predicted, true = int(cells.predicted[frequent].sum()), int(cells.support[frequent].sum())
+    both = np.isin(cells.targets, frequent) & np.isin(cells.predictions, frequent)
+    kept = int(cells.counts[both].sum())
     gained, lost = predicted - kept, true - kept
     tested = [k for k, row in enumerate(evaluation.classes) if row.support]
     rho, rank_p = rank_test([counts[k] for k in tested], [evaluation.classes[k].recall.value for k in tested])
@@ -165,7 +168,7 @@ def miscalibration(evaluation: Evaluation) -> Finding | None:
     noise = math.sqrt(success * (1 - success) / evaluation.images)
     chance = math.sqrt(_BINS) * noise
     low, high = max(0.0, evaluation.ece - chance - Z * noise), min(1.0, evaluation.ece + Z * noise)
-    p = min(1.0, 2 * float(stats.norm.sf((evaluation.ece - chance) / noise)))
+    p = min(1.0, 2 * float(special.ndtr(-(evaluation.ece - chance) / noise)))
     figures = (
         f"calibration error {number(evaluation.ece)} over {evaluation.images} images, {interval(low, high)} "
         f"(95 %) once chance, up to {number(chance)}, is allowed for"
@@ -186,6 +189,8 @@ def rank_test(x: Sequence[float] | Numbers, y: Sequence[float] | Numbers) -> tup
         >>> rank_test([1, 2, 3], [5, 6, 9])
         (1.0, 0.3333333333333333)
     """
+    from scipy import stats  # takes half a second
+
     a, b = (stats.rankdata(values) - (len(values) + 1) / 2 for values in (x, y))
     scale = math.sqrt(float(a @ a) * float(b @ b))
     if scale == 0:

@@ -1,18 +1,16 @@
 """Run and study folders, read into memory."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tailgrad.checks import InputError
 from tailgrad.evaluate import Evaluation
 from tailgrad.interference import Interference
 from tailgrad.interference.tiles import TiledInterference
 from tailgrad.types import ClassInfo
+from tailgrad.untrusted import json_text, parse_json, parse_yaml, yaml_text
 
 MOMENTS = ("heldout", "early", "train")
 Fields = dict[str, Any]
@@ -103,8 +101,8 @@ class Study:
 
 def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        return parse((yaml_text if path.suffix == ".yaml" else json_text)(path))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} must be readable, got {error}; restore it, or repeat the run") from error
 
 
@@ -112,7 +110,7 @@ def _object(path: Path) -> Fields:
     """A JSON or YAML object, empty where the file is missing."""
     if not path.is_file():
         return {}
-    found = _parsed(path, yaml.safe_load if path.suffix == ".yaml" else json.loads)
+    found = _parsed(path, parse_yaml if path.suffix == ".yaml" else parse_json)
     if not isinstance(found, dict):
         raise InputError(
             f"{path} must hold an object, got {type(found).__name__}; restore it, or repeat the run"
@@ -124,7 +122,7 @@ def _lines(path: Path) -> tuple[Fields, ...]:
     if not path.is_file():
         return ()
     # A class name may hold a line separator that splitlines would take for the end of a line.
-    return _parsed(path, lambda text: tuple(json.loads(line) for line in text.split("\n") if line.strip()))  # type: ignore[no-any-return]
+    return _parsed(path, lambda text: tuple(parse_json(line) for line in text.split("\n") if line.strip()))  # type: ignore[no-any-return]
 
 
 def read_run(folder: Path) -> Run:

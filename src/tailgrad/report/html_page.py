@@ -1,6 +1,8 @@
 """A page as one HTML file that holds everything it needs."""
 
 import json
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
@@ -25,10 +27,14 @@ def script_json(value: Any) -> Markup:
     return Markup(text.translate(_ESCAPES))
 
 
+def _hash(script: str) -> str:
+    return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+
+
 def html_page(page: Page) -> str:
     """The page as HTML: style, script and Plotly's JavaScript inside, every text escaped.
 
-    A content security policy forbids the file any request.
+    A content security policy forbids the file any request, and any script but these two.
 
     Example:
         >>> html = html_page(Page("<b>Run</b>", (), (), "", ()))
@@ -42,12 +48,15 @@ def html_page(page: Page) -> str:
     environment = Environment(loader=loader, autoescape=True, trim_blocks=False)
     environment.filters["script_json"] = script_json
     parts = {name: Markup(loader.get_source(environment, name)[0]) for name in ("style.css", "report.js")}
+    # An HTML parser reads \r as \n, and the policy's hashes are of what it reads.
+    plotly = Markup(get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n"))
     html = environment.get_template("template.html").render(
         page=page,
         version=__version__,
         style=parts["style.css"],
         script=parts["report.js"],
-        plotly=Markup(get_plotlyjs()),
+        plotly=plotly,
+        hashes=" ".join(_hash(f"\n{script}\n") for script in (plotly, parts["report.js"])),
     )
     # A folder name that is not UTF-8 arrives as lone surrogates, which no file can hold.
     return html.encode("utf-8", "replace").decode("utf-8")

@@ -1,13 +1,16 @@
 """From a folder to its report."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tailgrad.checks import InputError
 from tailgrad.files import write_text
+from tailgrad.report.blocks import Page
 from tailgrad.report.folders import read_run, read_study
 from tailgrad.report.html_page import html_page
 from tailgrad.report.run_report import run_page
 from tailgrad.report.study_report import study_page
+from tailgrad.untrusted import of_shape
 
 
 def write_report(folder: Path) -> Path:
@@ -34,12 +37,17 @@ def write_report(folder: Path) -> Path:
             f"folder must be a run or a study, got {folder}, which does not exist; check the path"
         )
     if (folder / "study.yaml").is_file() and (folder / "runs").is_dir():
-        page = study_page(read_study(folder))
+        page = _page(folder, lambda: study_page(read_study(folder)))
     elif (folder / "config.yaml").is_file() or (folder / "result.json").is_file():
-        page = run_page(read_run(folder))
+        page = _page(folder, lambda: run_page(read_run(folder)))
     else:
         held = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         raise InputError(
             f"folder must be a run or a study, got {folder}, which holds {held}; name the run's folder"
         )
-    return write_text(folder / "report.html", html_page(page))
+    return write_text(folder / "report.html", page)
+
+
+def _page(folder: Path, make: Callable[[], Page]) -> str:
+    with of_shape(folder):
+        return html_page(make())
