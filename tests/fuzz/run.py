@@ -67,6 +67,7 @@ def work(name: str, seed: int, seconds: float) -> None:
     chance, pool = random.Random(seed), inputs(name)
     inputs_file, told, reads = Path(os.environ["FUZZ_INPUT"]), set[str](), 0
     for data in pool:
+        inputs_file.write_bytes(data)
         fault(name, data)  # also imports everything, which takes its time once
     begun = time.process_time()
     while time.process_time() - begun < seconds:
@@ -113,7 +114,7 @@ def watch(name: str, minutes: float, seed: int) -> None:
             if file.stat().st_size and time.time() - file.stat().st_mtime > STALL:
                 worker.kill()
                 worker.wait()
-        if worker.returncode:
+        if worker.returncode and file.read_bytes():
             keep(name, file.read_bytes(), f"the process ended with {worker.returncode}")
         seed += 1
         file.unlink()
