@@ -51,7 +51,7 @@ class Plan:
         seed: seeds every epoch together with its number.
         minutes: stop after the epoch in which this time is used up; None is no limit.
         save_minutes: least time between two saves of the exact state within an epoch; 0 saves after every
-            step, None at the ends of epochs only.
+            look at the loss, None at the ends of epochs only.
         keep: folder of ``weights.safetensors`` (best epoch) and ``last.safetensors`` (exact state).
         meta: stored with the weights (class names, counts, configuration).
 
@@ -199,7 +199,7 @@ class _Sitting:
     observers: Sequence[Observer]
 
     def __post_init__(self) -> None:
-        self._saved = self._began = time.monotonic()
+        self._saved = time.monotonic()
         self._carried = False
         self._weights = WeightWatch(self.learner)
 
@@ -207,15 +207,17 @@ class _Sitting:
         """Train one epoch, or what is left of it."""
         epoch = fitted.epoch + 1
         self._draw(epoch, fitted)
-        before, seconds = fitted.step - fitted.done, fitted.seconds
+        before, began = fitted.step - fitted.done, time.monotonic()
         for place, batch in enumerate(self.batches, start=fitted.done):
             _set_rate(self.learner, fitted.epoch + place / len(self.batches), 1 / len(self.batches))
             loss = self.step(self.learner, batch)
             done = before + place + 1
-            self._tell(self.watch.add(loss, step=done, epoch=epoch, index=batch.index))
-            if self._is_due() and place + 1 < len(self.batches):
-                now = seconds + time.monotonic() - self._began
-                self.save(replace(fitted, step=done, done=place + 1, seconds=now))
+            looked = self.watch.add(loss, step=done, epoch=epoch, index=batch.index)
+            self._tell(looked)
+            # Saving waits for the device, and asks the other processes: not between two looks at the loss.
+            if looked and self._is_due() and place + 1 < len(self.batches):
+                seconds = fitted.seconds + time.monotonic() - began
+                self.save(replace(fitted, step=done, done=place + 1, seconds=seconds))
         self._tell(self.watch.flush())
         fitted.epoch, fitted.step = epoch, before + len(self.batches)
         fitted.done = 0
