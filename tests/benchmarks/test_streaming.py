@@ -61,7 +61,13 @@ def test_a_small_run_and_what_was_done_is_not_done_again(
     assert (one["images"], one["classes_measured"]) == (300, 40)
     assert list(one["peak_bytes"]) == ["start", "prepare", "split written", "normalise", "train", "measure"]
     assert list(one["peak_bytes"].values()) == sorted(one["peak_bytes"].values())
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is left to run"))
+    run_any = subprocess.run
+
+    def run_git(words: list[str], **options: Any) -> Any:
+        assert words[0] == "git", "nothing is left to run"
+        return run_any(words, **options)
+
+    monkeypatch.setattr(subprocess, "run", run_git)
     assert run(streaming, monkeypatch, *words)["by_images"] == found["by_images"]
 
 

@@ -72,7 +72,7 @@ def test_audit_refuses_what_cannot_be_opened_and_describes_the_rest(
     [
         ("photo", "source must be a path that exists or a known name, got 'photo'"),
         ("digit-lt", "did you mean 'digits-lt'"),
-        ("photos.zip", "unpack an archive first"),
+        ("photos.zip", "unpack another archive first"),
         ("n" * 5000, "File name too long"),
     ],
 )

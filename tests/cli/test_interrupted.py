@@ -162,7 +162,7 @@ def test_a_disk_that_is_full_before_the_first_epoch_leaves_nothing(
     ("writer", "n", "finished"),
     [
         ("tailgrad.engine.checkpoint.save_file", 3, 1),
-        ("tailgrad.recipes.finish.pq.write_table", 1, 2),
+        ("tailgrad.recipes.predictions.pq.ParquetWriter", 1, 2),
     ],
 )
 def test_a_disk_that_fills_up_later_keeps_what_was_written_and_resumes(

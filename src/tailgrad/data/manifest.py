@@ -233,6 +233,11 @@ def _read(path: Path) -> _Manifest:
             f"split file must be one that save_split wrote, got {first['msg']} at {where} in {str(path)!r}; "
             "restore it or make a new split"
         ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"split file must be one that save_split wrote, got no UTF-8 text in {str(path)!r}; restore it or "
+            "make a new split"
+        ) from error
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise InputError(f"split file must be readable, got {path}: {said}; check the path") from error
