@@ -102,7 +102,8 @@ def test_the_text_says_it_all(found, messy):
         "  near: cat/0.png (cat), dog/same.png (dog), cat/near.jpg (cat)",
     ):
         assert line in text.splitlines()
-    assert text.splitlines()[-1].endswith(f"tailgrad compare {messy} --methods baseline,csba --seeds 3")
+    command = f"tailgrad compare {messy} --set data.skip_unreadable=true --methods baseline,csba --seeds 3"
+    assert text.splitlines()[-1].endswith(command)
 
 
 def test_leakage_between_given_parts(tmp_path):
@@ -175,7 +176,7 @@ NONE = GroupCount(0, 0, 0, 0.0, ())
 def facts(**changes):
     plain = Audit(
         source="plain",
-        command_source="my photos/",
+        command_source="'my photos/'",
         images=300,
         classes={"a": 200, "b": 100},
         imbalance_factor=2.0,

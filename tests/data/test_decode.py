@@ -168,7 +168,10 @@ def test_decompression_bomb(monkeypatch, pillow_checks):
 def test_large_image_below_the_limit_gives_no_warning():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert header(io.BytesIO(png_of_size(10_000, 10_000) + bytes(4_000_000)), "x") == ("PNG", (10_000, 10_000))
+        assert header(io.BytesIO(png_of_size(10_000, 10_000) + bytes(4_000_000)), "x") == (
+            "PNG",
+            (10_000, 10_000),
+        )
     assert caught == []
 
 

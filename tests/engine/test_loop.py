@@ -154,6 +154,28 @@ def test_killed_within_an_epoch_goes_on_at_the_same_batch(tmp_path: Path, stop_a
     assert [{**row, "seconds": 0} for row in rows[0]] == [{**row, "seconds": 0} for row in rows[1]]
 
 
+@pytest.mark.parametrize("again", [0.9, 0.2])
+def test_killed_between_the_two_files_of_an_epoch_keeps_weights_and_figures_together(
+    tmp_path: Path, again: float
+) -> None:
+    """Epoch 3 is run again after its weights were kept; on a GPU it may come to something else."""
+
+    class Kill:
+        def on_step(self, record: StepRecord) -> None: ...
+
+        def on_epoch(self, row: dict[str, Any]) -> None:
+            if row["epoch"] == 3:
+                raise KeyboardInterrupt
+
+    first, second = _learner(), _learner()
+    with pytest.raises(Interrupted):
+        _run(tmp_path, first, validate=_Validate(first, [0.1, 0.5, 0.9]), observers=[Kill()])
+    assert load_weights(tmp_path / "weights.safetensors")[1]["epoch"] == 3
+    fitted = _run(tmp_path, second, validate=_Validate(second, [again, 0.1]), epochs=4)
+    assert load_weights(tmp_path / "weights.safetensors")[1]["epoch"] == fitted.best_epoch == 3
+    assert fitted.best == again
+
+
 def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
     learner = _learner()
     validate = _Validate(learner, [0.1, 0.5, 0.4, 0.5, 0.3, 0.9])

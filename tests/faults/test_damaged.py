@@ -9,7 +9,19 @@ import torch
 from torch import nn
 
 from tailgrad.checks import InputError
-from tailgrad.engine import Learner, last_progress, load_last, load_weights, save_last, save_weights
+from tailgrad.data.resident_loader import ResidentLoader
+from tailgrad.engine import (
+    Learner,
+    LossWatch,
+    Plan,
+    fit,
+    last_progress,
+    load_last,
+    load_weights,
+    save_last,
+    save_weights,
+    supervised_step,
+)
 
 
 def flip(path: Path, bit: int) -> None:
@@ -75,6 +87,10 @@ def test_a_damaged_last_state_gives_way_to_the_one_before(tmp_path: Path) -> Non
     found = learner(0.0)
     assert load_last(path, found) == {"epoch": 1}
     assert (found.model.weight == 1.0).all()  # type: ignore[operator, union-attr]
+    # A kill between the two moves of the next save still finds the whole one.
+    assert not path.exists()
+    assert last_progress(path, said.append) == {"epoch": 1}
+    assert len(said) == 1
 
 
 def test_two_damaged_states_are_one_clear_error(tmp_path: Path) -> None:
@@ -108,3 +124,20 @@ def test_a_run_whose_checkpoint_is_damaged_ends_the_same(
     assert "going on after epoch 1, at batch 3 of the next" in ended.err
     whole, found = whole_training[1], contents(tmp_path / "made")
     assert [name for name in whole.keys() | found.keys() if found.get(name) != whole.get(name)] == []
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        *("x", None, [], {"epoch": "a"}, {"epoch": -5}, {"epoch": 0.5}, {"junk": 1}, {"held": []}),
+        *({"held": {"LossWatch": 3}}, {"epoch": 1, "done": 1, "random": {"cpu": "x"}}),
+    ],
+    ids=repr,
+)
+def test_progress_of_another_kind_is_one_clear_error(tmp_path: Path, progress: Any) -> None:
+    save_last(tmp_path / "last.safetensors", learner(1.0), progress)
+    images = torch.zeros(4, 3, dtype=torch.uint8)
+    loader = ResidentLoader(images, torch.zeros(4).long(), torch.arange(4), batch_size=2, seed=0)
+    plan = Plan(epochs=3, keep=tmp_path, monitor="val_loss")
+    with pytest.raises(InputError, match=r"last.safetensors must hold what tailgrad writes|must be"):
+        fit(learner(0.0), loader, lambda: {"val_loss": 1.0}, plan, step=supervised_step, watch=LossWatch(str))

@@ -185,7 +185,7 @@ def test_a_diverged_run_says_so_and_can_be_looked_at(
     ended = attempt(tmp_path, *training, *wild)
     assert (ended.status, ended.out) == (1, "")
     assert "Traceback" not in ended.err
-    assert "(the last good checkpoint is kept)" in ended.err.splitlines()[-1]
+    assert "(what was saved before is kept)" in ended.err.splitlines()[-1]
     for path in (tmp_path / "made").rglob("*.safetensors"):
         assert finite(path)
     rows = (tmp_path / "made" / "metrics.jsonl").read_text().splitlines()

@@ -47,6 +47,7 @@ def test_a_wall_clock_that_goes_backwards_in_another_time_zone(
     assert found["result.json"]["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_images_decoded_while_training(
     attempt: Any, training: list[str], whole_training: Any, contents: Any, tmp_path: Path
 ) -> None:

@@ -23,11 +23,11 @@ from rich.console import Console
 from tailgrad.checks import InputError
 from tailgrad.engine import Diverged, Interrupted, load_weights
 from tailgrad.losses import FocalLoss
-from tailgrad.recipes import compare
+from tailgrad.recipes import compare, jobs
 from tailgrad.recipes.children import Children
 from tailgrad.recipes.compose import merge
 from tailgrad.recipes.config import Config, TrainConfig
-from tailgrad.recipes.jobs import Room, Share, check_jobs, cores, divide, free_memory_gb
+from tailgrad.recipes.jobs import Room, Share, check_jobs, cores, divide, free_memory_gb, peak_memory_gb
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.runs_display import RunsDisplay, read_progress
 from tailgrad.recipes.spread import Spread
@@ -241,7 +241,7 @@ def test_a_finished_study_starts_no_process(
     study(photos, serial, jobs=2, resume=True)
 
 
-@pytest.mark.parametrize("jobs", [0, -1, 1.5, "many", None, True, "2.0"])
+@pytest.mark.parametrize("jobs", [0, -1, 1.5, "many", True, "2.0"])
 def test_a_wrong_number_of_jobs(photos: Path, tmp_path: Path, jobs: Any) -> None:
     with pytest.raises(InputError, match=f"jobs must be a whole number .* got {jobs!r}"):
         study(photos, tmp_path / "s", jobs=jobs)
@@ -330,6 +330,34 @@ def test_the_machine_is_read_as_another_library_reads_it() -> None:
     assert check_jobs("3") == 3
 
 
+def test_a_limit_around_this_process_counts_and_copies_of_files_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(jobs, "_OWN_GROUP", tmp_path / "own")
+    inner = tmp_path / "groups" / "job_7" / "step_0"
+    inner.mkdir(parents=True)
+    (tmp_path / "own").write_text("4:memory:/else\n0::/job_7/step_0\n")
+    (inner / "memory.max").write_text("max\n")
+    (inner / "memory.current").write_text("90000000\n")
+    whole = free_memory_gb()
+    (inner.parent / "memory.max").write_text("100000000\n")
+    (inner.parent / "memory.current").write_text("90000000\n")
+    assert free_memory_gb() == pytest.approx(0.01)
+    (inner.parent / "memory.stat").write_text("anon 1\ninactive_file 20000000\n")
+    assert free_memory_gb() == pytest.approx(0.03)
+    (tmp_path / "own").write_text("0::/\n")
+    assert free_memory_gb() == pytest.approx(whole, rel=0.3) != 0.03
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no other figure is to be had")
+def test_the_memory_of_a_process_is_its_own_and_not_of_who_started_it() -> None:
+    ours = bytearray(b"x") * 400_000_000
+    code = "from tailgrad.recipes.jobs import peak_memory_gb as p; print(p())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.005 < float(told.stdout) < 0.3 < len(ours) / 1e9 < peak_memory_gb()
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"steps": 1}', '{"steps": "x", "step": 0}'])
 def test_progress_that_cannot_be_read_is_none(tmp_path: Path, content: str | None) -> None:
     if content is not None:
@@ -349,6 +377,7 @@ def test_the_display_on_a_terminal_fits_eighty_columns_and_counts() -> None:
         display._progress.refresh()
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
     assert "ce seed 0: test macro-F1 0.5 (2 of 4)" in shown
+    assert "a_method_with...eed seed 3" in shown
     assert "epoch 29 loss 12.346 macro-F1 0.988" in shown
     assert max(len(line) for part in shown.split("\n") for line in part.split("\r")) <= 80
 

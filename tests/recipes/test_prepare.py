@@ -17,6 +17,7 @@ from tailgrad.data import Profile, load_images, open_source, resident
 from tailgrad.recipes import prepare as prepare_module
 from tailgrad.recipes.compose import compose, merge
 from tailgrad.recipes.config import Config, DataConfig
+from tailgrad.recipes.configure import configure
 from tailgrad.recipes.prepare import Prepared, chosen_size, prepare, profile_of, split_seed
 
 NAMES = ("ant", "bee", "cow")
@@ -362,3 +363,19 @@ def test_each_run_counts_for_itself_what_it_cannot_read(given_source: Path) -> N
     assert (len(first.reading.passed_over), len(second.reading.passed_over)) == (1, 0)
     assert first.loader("train", 4, 0).reading.passed_over is first.reading.passed_over
     assert first.split is shared.split
+
+
+def test_options_of_the_source_are_taken_once(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "b.png")
+    rows = "\n".join(f"{name}.png {k}" for k in (0, 1) for name in ["ab"[k]] * 8)
+    (tmp_path / "toy_train.txt").write_text(rows + "\n")
+    (tmp_path / "list.csv").write_text("file,kind\n" + "".join(f"{n}.png,{n}\n" for n in "abababababab"))
+    quick = {"near_duplicates": False, "size": 8}
+    for source, options in (
+        (tmp_path / "toy_train.txt", {"root": str(tmp_path)}),
+        (tmp_path / "list.csv", {"image_column": "file", "label_column": "kind"}),
+    ):
+        config, opened = configure(source, overrides={"data": quick | options})
+        assert opened.num_classes == 2
+        assert prepare(config, opened, groups=np.arange(len(opened.labels))).classes.num_classes == 2

@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
     "train": {"epochs": 1, "batch_size": 16, "precision": "float32", "channels_last": False, "threads": 1},
     "interference": {"enabled": False},
 }
-LONG = merge(TINY, {"train": {"epochs": 30, "save_minutes": 0}})
+LONG = merge(TINY, {"train": {"epochs": 10, "save_minutes": 0}})
 
 
 def study(photos: Path, out: Path, over: dict[str, Any], **more: Any) -> Any:
@@ -76,6 +76,14 @@ def test_resources_of_a_run_fit_the_cluster(
     assert tasks.share(runs, ROOM, 7).threads == 7
     gpus = sum(node.get("GPU", 0) for node in nodes)
     assert not gpus or share.jobs * share.gpu <= gpus or jobs == "auto"
+
+
+def test_more_threads_than_a_node_has_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    cluster: Any = FakeRay({"CPU": 2.0}, {"CPU": 4.0})
+    tasks = RayTasks(cluster, "auto", (tmp_path / ".shared", "word"))
+    with pytest.raises(InputError, match="train.threads must fit on a node of the cluster, got 5 and 4 CPUs"):
+        tasks.start(tmp_path, 5)
+    assert tasks.running == []
 
 
 def test_a_folder_that_is_not_shared_is_said(tmp_path: Path) -> None:
@@ -165,10 +173,17 @@ def worker_at(folder: Path) -> int:
     return int(json.loads(path.read_text())["process"])
 
 
+@pytest.fixture(scope="module")
+def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The long study in one process."""
+    return Path(study(photos, tmp_path_factory.mktemp("whole") / "one", LONG).folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["worker", "node"])
-def test_a_study_outlives_a_worker_and_a_node(cluster: Any, photos: Path, tmp_path: Path, what: str) -> None:
-    study(photos, tmp_path / "one", LONG)
+def test_a_study_outlives_a_worker_and_a_node(
+    cluster: Any, photos: Path, tmp_path: Path, whole: Path, what: str
+) -> None:
     said = io.StringIO()
     lost: list[str] = []
 
@@ -193,7 +208,7 @@ def test_a_study_outlives_a_worker_and_a_node(cluster: Any, photos: Path, tmp_pa
     assert lost == [what]
     assert "its worker was lost" in said.getvalue()
     assert "trying again, 1 of 2" in said.getvalue()
-    assert same(tmp_path / "s", tmp_path / "one")
+    assert same(tmp_path / "s", whole)
 
 
 def test_a_cluster_that_does_not_answer_is_an_input_error(photos: Path, tmp_path: Path) -> None:

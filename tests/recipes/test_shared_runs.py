@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from tailgrad.checks import InputError
-from tailgrad.recipes import compare, train
-from tailgrad.recipes.config import Config
+from tailgrad.recipes import compare, launch, train
+from tailgrad.recipes.config import Config, TrainConfig
 from tailgrad.recipes.crew import crew
 from tailgrad.recipes.launch import launched
 from tailgrad.recipes.run_folder import RunFolder
@@ -137,6 +137,19 @@ def test_python_alone_cannot_start_a_second_process(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="torchrun --nproc-per-node 2"):
         train("digits-lt", overrides={"train": {"devices": 2}}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    monkeypatch.setattr(launch, "cores", lambda: 9)
+    monkeypatch.setattr(launch, "_start_others", lambda _: taken.append(int(os.environ["OMP_NUM_THREADS"])))
+    monkeypatch.setattr(sys, "argv", ["tailgrad", "train"])
+    for said, threads, found in ((None, "auto", [4, 4]), ("3", "auto", [3]), ("3", 2, [3])):
+        monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": said} if said else {})
+        launch._processes(Config(source="x", train=TrainConfig(devices=2, threads=threads)))
+        assert taken == found
+        taken.clear()
 
 
 def test_a_number_that_was_not_started_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

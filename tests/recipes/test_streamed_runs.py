@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from tailgrad.checks import InputError
 from tailgrad.recipes import RunFolder, train
 from tailgrad.recipes.compose import compose, merge
-from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.config import Config
+from tailgrad.recipes.prepare import Prepared, prepare
 from tailgrad.recipes.run_config import run_config
 from tailgrad.recipes.talk import Talk
 
@@ -49,14 +50,19 @@ def test_a_streamed_run_ends_as_one_from_memory(photos: Path, fast: dict[str, An
     assert other["unreadable"] == {"count": 0, "names": []}
 
 
-def run_damaged(pictures: Path, above: dict[str, Any], out: Path, talk: Talk) -> dict[str, Any]:
-    """A run of which one image of each part is damaged, or gone, once the split is made."""
+def damaged(pictures: Path, above: dict[str, Any]) -> tuple[Config, Prepared]:
+    """Data of which one image of each part is damaged once the split is made."""
     config = compose(
         str(pictures), "quick", "ce", merge(above, {"data": {"resident": "stream", "workers": 1}})
     )
     ready = prepare(config)
     for part in ("train", "test"):
         (pictures / ready.name(int(ready.index(part)[0]))).write_bytes(b"not an image any more")
+    return config, ready
+
+
+def run_damaged(pictures: Path, above: dict[str, Any], out: Path, talk: Talk) -> dict[str, Any]:
+    config, ready = damaged(pictures, above)
     return run_config(config, RunFolder(out), prepared=ready, talk=talk).result
 
 
@@ -75,6 +81,17 @@ def test_images_damaged_while_training_are_passed_over_and_counted(
     assert "by the end of epoch 1: 1 image that cannot be read" in said[0]
     assert "2 images that cannot be read" in said[1]
     assert "21 bytes that are no" in said[1]
+
+
+def test_images_passed_over_are_still_counted_where_only_the_end_of_a_run_is_left(
+    pictures: Path, fast: dict[str, Any], tmp_path: Path
+) -> None:
+    config, ready = damaged(pictures, merge(fast, {"data": {"on_unreadable": "skip"}}))
+    folder = RunFolder(tmp_path / "run")
+    whole = run_config(config, folder, prepared=ready).result["unreadable"]
+    folder.result_file.unlink()  # as if killed before it was written: no epoch meets the image again
+    assert run_config(config, folder, prepared=ready, resume=True).result["unreadable"] == whole
+    assert whole["count"] == 2
 
 
 def test_an_image_damaged_while_training_stops_the_run_with_its_name(

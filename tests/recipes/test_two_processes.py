@@ -76,18 +76,12 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 QUICK = (
     "cross-entropy",
     "cross-entropy, groups",
-    "class weights",
     "gala",
     "gala, average",
     "ldam, deferred weights",
-    "group dro",
-    "seesaw",
     "stratified",
-    "deferred sampling",
     "sam",
-    "sam by class",
     "pcgrad",
-    "gap weights",
     "neural collapse",
 )
 Found = dict[str, Any]

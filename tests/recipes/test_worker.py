@@ -16,7 +16,9 @@ from tailgrad.checks import InputError
 from tailgrad.data import open_source
 from tailgrad.engine import load_weights
 from tailgrad.recipes import RunFolder, train
+from tailgrad.recipes import speed as choice
 from tailgrad.recipes.compose import compose, merge
+from tailgrad.recipes.config import Config
 from tailgrad.recipes.folder_lock import folder_lock
 from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.talk import Talk
@@ -110,6 +112,50 @@ def test_duplicates_are_searched_once(
     monkeypatch.setattr("tailgrad.recipes.study_runs.duplicates_of", lambda *_: pytest.fail("searched again"))
     config = compose(str(photos), "quick", "ce", TINY)
     StudyRuns(tmp_path, open_source(photos), Talk(None), {}, shared).settle(config)
+
+
+def test_preparing_again_makes_steps_too_which_show_what_a_run_needs(
+    done: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    whole = choice.settle
+
+    def watched(config: Config, *more: Any) -> Any:
+        tried.append(config.train.precision)
+        return whole(config, *more)
+
+    monkeypatch.setattr("tailgrad.recipes.study_runs.settle", watched)
+    before = (done / "speed.json").read_text()
+    config = compose(str(photos), "quick", "ce", merge(TINY, {"train": {"precision": "auto"}}))
+    StudyRuns(done, open_source(photos), Talk(None), {}).settle(config)
+    assert tried == ["float32"]
+    assert (done / "speed.json").read_text() == before
+
+
+def test_what_a_study_has_settled_cannot_be_asked_for_otherwise(done: Path, photos: Path) -> None:
+    config = compose(str(photos), "quick", "ce", merge(TINY, {"train": {"threads": 2}}))
+    with pytest.raises(InputError, match=r"train.threads must stay as the study in .* with 1, got 2; leave"):
+        StudyRuns(done, open_source(photos), Talk(None), {}).train(config)
+
+
+def test_a_run_that_ended_before_its_task_did_is_not_run_again(
+    done: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StudyRuns, "train", lambda *_: pytest.fail("trained again"))
+    assert work(task(done, photos))["status"] == "finished"
+
+
+def test_one_that_is_interrupted_outside_of_training_says_so(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty reason would be none: the study would take itself for finished."""
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StudyRuns, "train", stopped)
+    status = work(task(tmp_path, photos))
+    assert (status["status"], status["text"]) == ("stopped", "stopped by the user")
 
 
 @pytest.mark.parametrize(

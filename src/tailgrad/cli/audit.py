@@ -1,5 +1,6 @@
 """tailgrad audit."""
 
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -29,14 +30,15 @@ def audit(
     from tailgrad.recipes.prepare import open_config
 
     config = compose(source, "quick", "baseline", overrides_of(assignments))
-    found = _watched(open_config(config), near, source)
+    given = [shlex.quote(source), *(f"--set {shlex.quote(one)}" for one in assignments or ())]
+    found = _watched(open_config(config), near, " ".join(given))
     if as_json:
         show_json(found.to_dict())
     else:
         show_text(str(found))
 
 
-def _watched(opened: Any, near: bool, source: str) -> Any:
+def _watched(opened: Any, near: bool, command_source: str) -> Any:
     from rich.progress import Progress
 
     from tailgrad.data import audit as run
@@ -47,6 +49,6 @@ def _watched(opened: Any, near: bool, source: str) -> Any:
         return run(
             opened,
             near=near,
-            command_source=source,
+            command_source=command_source,
             progress=lambda done, total: bars.update(task, completed=done, total=total),
         )

@@ -39,11 +39,13 @@ def compare(
     focus: FocusOption = None,
     max_minutes: MinutesOption = None,
     jobs: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--jobs", metavar="N", help="Runs side by side, or auto: as many as memory and cores allow."
+            "--jobs",
+            metavar="N",
+            help="Runs side by side, or auto: as many as fit. The default is 1, on a cluster auto.",
         ),
-    ] = "1",
+    ] = None,
     engine: Annotated[
         str,
         typer.Option("--engine", metavar="NAME", help="Where runs go: local, or ray for a Ray cluster."),

@@ -9,8 +9,9 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="Folder with one folder of images a class, CSV with columns path and label, parquet file or "
-        "folder, cifar10-lt, cifar100-lt, or digits-lt (built in, works offline).",
+        help="Folder with one folder of images a class; CSV with columns path and label; list file with "
+        "lines 'path class'; parquet, WebDataset or iNaturalist files; cifar10-lt, cifar100-lt, or digits-lt "
+        "(built in, works offline).",
     ),
 ]
 RegimeOption = Annotated[

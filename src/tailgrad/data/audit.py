@@ -1,5 +1,6 @@
 """What is in a data set, and what is wrong with it, before anything is trained."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -95,7 +96,7 @@ class Audit:
 
     Args:
         source: name of the source.
-        command_source: how the command line names it.
+        command_source: how the command line names it, quoted, with the options that opening it takes.
         images: number of items.
         classes: count of each class by name, in class order.
         imbalance_factor: largest class count over smallest one above zero.
@@ -154,7 +155,8 @@ def audit(
     Args:
         source: a Source, or anything that ``open_source`` takes.
         near: look for near-duplicates as well as exact ones.
-        command_source: how to name the source in the suggested command; ``source`` itself where it is text.
+        command_source: how to name the source in the suggested command, quoted for a shell; ``source``
+            itself where it is text.
         progress: called with (images decoded, images).
 
     Returns:
@@ -175,7 +177,8 @@ def audit(
     formats, sizes = _headers(opened, {i for i, _ in duplicates.unreadable})
     return Audit(
         source=opened.name,
-        command_source=command_source or (str(source) if isinstance(source, str | PathLike) else "SOURCE"),
+        command_source=command_source
+        or (shlex.quote(str(source)) if isinstance(source, str | PathLike) else "SOURCE"),
         images=len(opened.items),
         classes=dict(zip(opened.class_names, opened.counts, strict=True)),
         imbalance_factor=ClassInfo(opened.class_names, opened.counts).imbalance_factor,

@@ -89,7 +89,7 @@ def _column(file: Path, columns: dict[str, list[str]], name: str) -> Sequence[st
     if name not in columns:
         raise InputError(
             f"{file.name} must have a column {name!r}, got {', '.join(columns)}; {nearest(name, columns)} "
-            "Name it with data.image_column or data.label_column"
+            "(name it with data.image_column or data.label_column)"
         )
     return columns[name]
 

@@ -235,8 +235,8 @@ def _read(path: Path) -> _Manifest:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"split file must be one that save_split wrote, got no UTF-8 text in {str(path)!r}; restore it or "
-            "make a new split"
+            f"split file must be one that save_split wrote, got no UTF-8 text in {str(path)!r}; restore it "
+            "or make a new split"
         ) from error
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error

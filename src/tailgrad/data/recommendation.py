@@ -1,6 +1,5 @@
 """From the findings of an audit to plain advice."""
 
-import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -140,8 +139,8 @@ def _resolution(audit: "Audit") -> str:
 
 
 def _command(audit: "Audit") -> str:
-    source = shlex.quote(audit.command_source)
-    return f"Then run: tailgrad compare {source} --methods baseline,csba --seeds 3"
+    skip = " --set data.skip_unreadable=true" if audit.unreadable else ""
+    return f"Then run: tailgrad compare {audit.command_source}{skip} --methods baseline,csba --seeds 3"
 
 
 def _number(n: int, noun: str) -> str:

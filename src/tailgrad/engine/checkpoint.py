@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from tailgrad.checks import InputError
+from tailgrad.checks import InputError, in_range
 from tailgrad.engine.learner import Learner
 from tailgrad.files import write_with
-from tailgrad.untrusted import parse_json
+from tailgrad.untrusted import of_shape, parse_json
 
 Meta = dict[str, Any]
 META, CHECKSUM = "tailgrad", "crc32"
@@ -116,12 +117,14 @@ def state_tensors(learner: Learner) -> dict[str, Tensor]:
 def load_last(path: Path, learner: Learner) -> Meta:
     """Put a state written by ``save_last`` back into ``learner``; returns its ``meta``.
 
+    A damaged file that the one before stands in for is removed.
+
     Raises:
         InputError: the file is missing or damaged, and so is the one before it, or is of another network.
 
     Example: see ``save_last``.
     """
-    tensors, meta = _newest(path)
+    tensors, meta = _newest(path, lambda _damaged: _drop(path))
     try:
         learner.model.load_state_dict(_part(tensors, "model."))
         learner.loss.load_state_dict(_part(tensors, "loss."))
@@ -191,11 +194,28 @@ def _newest(path: Path, say: Callable[[str], object] = str) -> tuple[dict[str, T
         return before
 
 
+def _drop(path: Path) -> None:
+    """Take a damaged state away: the next save would put it in the place of the whole one before it."""
+    with suppress(OSError):
+        path.unlink()
+
+
 def _state(path: Path) -> tuple[dict[str, Tensor], Meta]:
     tensors, meta = load_weights(path)
     if not {"progress", "groups", "numbers"} <= meta.keys():
         raise InputError(f"checkpoint must hold the state of a training, got {path} without; restore it")
+    with of_shape(path, "restore it"):
+        _check_progress(meta["progress"])
     return tensors, meta
+
+
+def _check_progress(progress: Meta) -> None:
+    for name in ("epoch", "step", "best_epoch", "done"):
+        in_range(name, progress.get(name, 0), 0)
+        if not isinstance(progress.get(name, 0), int):
+            raise TypeError(f"{name} must be a whole number, got {progress[name]!r}")
+    for name in ("held", "random"):
+        progress.get(name, {}).items()
 
 
 def _optimizer_state(tensors: dict[str, Tensor], meta: Meta) -> Meta:

@@ -9,14 +9,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from tailgrad.checks import InputError
 from tailgrad.distributed import agreed
 from tailgrad.distributed import place as among_ranks
-from tailgrad.engine.checkpoint import has_last, load_last, save_last, save_weights
+from tailgrad.engine.checkpoint import has_last, load_last, load_weights, save_last, save_weights
 from tailgrad.engine.learner import Learner
 from tailgrad.engine.observers import Observer, Row
 from tailgrad.engine.random_state import random_state, set_random_state
 from tailgrad.engine.watch import Diverged, LossWatch, WeightWatch
 from tailgrad.types import Batch, StepRecord
+from tailgrad.untrusted import of_shape
 
 Step = Callable[[Learner, Batch], Tensor]
 RANKS_APART = 0x51ED2701
@@ -152,6 +154,8 @@ def fit(
     """
     fitted = _resume(learner, plan)
     session = _Sitting(learner, batches, plan, step, watch, observers)
+    with of_shape(plan.keep / "last.safetensors"):
+        session.carry(fitted)
     kept = fitted.epoch
     begin = time.monotonic() - fitted.seconds
     limit = None if plan.minutes is None else time.monotonic() + 60 * plan.minutes
@@ -174,7 +178,25 @@ def _resume(learner: Learner, plan: Plan) -> Fitted:
     for group in learner.optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     last = plan.keep / "last.safetensors"
-    return Fitted(**load_last(last, learner)) if has_last(last) else Fitted()
+    if not has_last(last):
+        return Fitted()
+    progress = load_last(last, learner)
+    with of_shape(last):
+        fitted = Fitted(**progress)
+    if _weights_are_ahead(fitted, plan):
+        # Of an epoch that is run again, and the best before it are gone: even on a GPU, where it may come to
+        # a little less than the first time, its weights are to be those that its figures are told of.
+        fitted.best = None
+    return fitted
+
+
+def _weights_are_ahead(fitted: Fitted, plan: Plan) -> bool:
+    """Whether a run was stopped between the two files of an epoch."""
+    try:
+        epoch = load_weights(plan.keep / "weights.safetensors")[1].get("epoch")
+    except InputError:  # told where they are needed; a better epoch may come first
+        return False
+    return isinstance(epoch, int) and epoch > fitted.epoch
 
 
 def _reason_to_stop(fitted: Fitted, plan: Plan, limit: float | None) -> str:
@@ -200,8 +222,13 @@ class _Sitting:
 
     def __post_init__(self) -> None:
         self._saved = time.monotonic()
-        self._carried = False
         self._weights = WeightWatch(self.learner)
+
+    def carry(self, fitted: Fitted) -> None:
+        """Go on with what was held, also where no epoch is left: the end of the run asks for it."""
+        for name, holder in self._holders().items():
+            if name in fitted.held:
+                holder.load_state(fitted.held[name])
 
     def epoch(self, fitted: Fitted) -> Row:
         """Train one epoch, or what is left of it."""
@@ -237,12 +264,8 @@ class _Sitting:
         self.learner.start_epoch(epoch, self.plan.epochs)
         if fitted.done:
             self.batches.begin_at(fitted.done)
-            set_random_state(fitted.random)
-        if not self._carried:
-            for name, holder in self._holders().items():
-                if name in fitted.held:
-                    holder.load_state(fitted.held[name])
-        self._carried = True
+            with of_shape(self.plan.keep / "last.safetensors"):
+                set_random_state(fitted.random)
 
     def _is_due(self) -> bool:
         """Whether it is time to save; the clock decides when, never what."""
@@ -278,7 +301,7 @@ def _keep(learner: Learner, fitted: Fitted, plan: Plan, row: Row) -> None:
     if value != value:
         raise Diverged(
             f"{plan.monitor} is nan after epoch {fitted.epoch}; lower optim.lr or use "
-            "train.precision=float32 (the last good checkpoint is kept)"
+            "train.precision=float32 (what was saved before is kept)"
         )
     if plan.better(value, fitted.best):
         fitted.best, fitted.best_epoch = value, fitted.epoch

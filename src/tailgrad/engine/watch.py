@@ -78,7 +78,7 @@ class LossWatch:
 
     def load_state(self, state: dict[str, float]) -> None:
         """Go on from ``state``."""
-        self.total, self.count = state["total"], int(state["count"])
+        self.total, self.count = float(state["total"]), int(state["count"])
 
     def mean(self) -> float:
         """Mean loss of the steps since the last call."""
@@ -94,7 +94,7 @@ class LossWatch:
             raise Diverged(
                 f"loss is {record.loss} at step {record.step} (epoch {record.epoch}) on the batch of "
                 f"{files}{more}; look at these images, lower optim.lr or use train.precision=float32 "
-                "(the last good checkpoint is kept)"
+                "(what was saved before is kept)"
             )
 
 
@@ -132,7 +132,7 @@ class WeightWatch:
             raise Diverged(
                 f"{found[0]}{more} is not finite after step {step} (epoch {epoch}) though every loss was: a "
                 "gradient overflowed; lower optim.lr, set train.clip_norm or use train.precision=float32 "
-                "(the last good checkpoint is kept)"
+                "(what was saved before is kept)"
             )
 
     def _not_finite(self) -> list[str]:

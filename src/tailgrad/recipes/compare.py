@@ -25,7 +25,7 @@ from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.jobs import check_jobs
 from tailgrad.recipes.many_runs import failure, run_many, title
 from tailgrad.recipes.run_folder import differing_keys, environment, read_json
-from tailgrad.recipes.spread import ENGINES, Spread
+from tailgrad.recipes.spread import ENGINES, Spread, usual_jobs
 from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.talk import Talk
 from tailgrad.report import write_report
@@ -70,7 +70,7 @@ def compare(
     out: str | Path | None = None,
     resume: bool = False,
     console: Console | None = None,
-    jobs: int | str = 1,
+    jobs: int | str | None = None,
     engine: str = "local",
     address: str | None = None,
 ) -> Study:
@@ -89,7 +89,7 @@ def compare(
         resume: go on with that folder: finished runs are kept, others finished; seeds and methods may grow.
         console: where to say what happens; None is silent.
         jobs: runs at once, each in a process of its own, with the same result; "auto" is as many as memory
-            and cores allow.
+            and cores allow. By default 1, on a cluster "auto".
         engine: "local", or "ray" for a cluster, which must see the study folder and the source.
         address: of the Ray cluster, such as "auto" or "ray-head:6379"; without one Ray begins here.
 
@@ -109,7 +109,8 @@ def compare(
     """
     in_range("seeds", seeds, 1)
     refuse_crew("compare")
-    spread = Spread(check_jobs(jobs), one_of("engine", engine, ENGINES), address)
+    one_of("engine", engine, ENGINES)
+    spread = Spread(usual_jobs(engine) if jobs is None else check_jobs(jobs), engine, address)
     overlays = _overlays(methods)
     above = _regime_only(overrides or {})
     talk = Talk(console)

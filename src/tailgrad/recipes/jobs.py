@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from tailgrad.checks import InputError
 
 DUPLICATES = "duplicates.npy"
 """File in the folder of the tasks that every process reads, so that one of them searches."""
+
+_GROUPS, _OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 MOST_ON_A_GPU = 8
 """Beyond that the runs only wait for one another: a GPU works on one process at a time."""
@@ -139,20 +141,44 @@ def free_memory_gb() -> float:
         >>> free_memory_gb() > 0
         True
     """
-    free = _machine_free()
-    limit, used = (_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
-    if limit is not None and used is not None:
-        free = min(free, limit - used)
-    return max(free, 0) / 1e9
+    return max(min([_machine_free(), *_groups_free()]), 0) / 1e9
+
+
+def _groups_free() -> Iterator[float]:
+    """What is left to each control group that holds this process: a container, a job of SLURM."""
+    found = [line[len("0::/") :].strip() for line in _lines(_OWN_GROUP) if line.startswith("0::/")]
+    own = Path(*found[:1])
+    for place in (own, *own.parents):
+        group = _GROUPS / place
+        limit, used = (_number(group / name) for name in ("memory.max", "memory.current"))
+        if limit is not None and used is not None:
+            yield limit - used + _files_that_may_go(group)
+
+
+def _files_that_may_go(group: Path) -> float:
+    """Copies of files in memory, which count as used until the memory is wanted."""
+    counts = dict(line.split() for line in _lines(group / "memory.stat"))
+    return float(counts.get("inactive_file", 0))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
 
 
 def _machine_free() -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        found = {line.split(":")[0]: line.split()[1] for line in lines if ":" in line}
-        return float(found["MemAvailable"]) * 1024
-    except (OSError, KeyError):  # no Linux: all of it, of which others may use some
+    available = _kilobytes(Path("/proc/meminfo"), "MemAvailable")
+    if available is None:  # no Linux: all of it, of which others may use some
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return available * 1024
+
+
+def _kilobytes(path: Path, name: str) -> float | None:
+    """A figure of one of Linux's tables; None elsewhere."""
+    found = (line.split()[1] for line in _lines(path) if line.startswith(f"{name}:"))
+    return next(map(float, found), None)
 
 
 def _number(path: Path) -> float | None:
@@ -169,6 +195,9 @@ def peak_memory_gb() -> float:
         >>> peak_memory_gb() > 0.01
         True
     """
+    own = _kilobytes(Path("/proc/self/status"), "VmHWM")
+    if own is not None:  # what follows counts what the process had that started this one
+        return own * 1024 / 1e9
     import resource  # not on every system
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -1,6 +1,7 @@
 """Several processes that train one network: who starts them, and what they agree on."""
 
 import atexit
+import logging
 import os
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from tailgrad.models.joint_norm import join_batch_norms
 from tailgrad.recipes.components import NONE
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.crew import crew
+from tailgrad.recipes.jobs import cores
 from tailgrad.recipes.stepping import has_auxiliary
 
 PATIENCE = timedelta(minutes=10)
@@ -63,6 +65,7 @@ def _processes(config: Config) -> int:
     if wanted in ("auto", there.processes):
         return there.processes
     if there.processes == 1 and _is_command():
+        _share_cores(config, int(wanted))
         _start_others(int(wanted))
         return int(wanted)
     started = f"{there.processes} started by {there.name}" if there.name else "one process"
@@ -77,6 +80,14 @@ def _is_command() -> bool:
     program, command = Path(sys.argv[0]), sys.argv[1:2]
     is_ours = program.stem == "tailgrad" or program.parts[-2:] == ("tailgrad", "__main__.py")
     return is_ours and command == ["train"]
+
+
+def _share_cores(config: Config, processes: int) -> None:
+    """As many threads for each as there are cores for it, unless somebody has said how many."""
+    if config.train.threads == "auto" and "OMP_NUM_THREADS" not in os.environ:
+        threads = max(1, cores() // processes)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
 
 
 def _start_others(processes: int) -> None:
@@ -150,6 +161,9 @@ def make_fabric(device: torch.device, processes: int = 1, plugins: Any = None) -
         num_nodes=there.machines,
         plugins=[*(plugins or []), *own],
     )
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(
+        logging.WARNING
+    )  # we say it ourselves
     fabric.launch()
     return fabric
 

@@ -96,7 +96,8 @@ def failure(failed: Mapping[str, Status], total: int, folder: Path) -> Exception
         Diverged('1 of 4 runs failed, the others in study are kept: csba seed 1: loss is nan')
     """
     told = "; ".join(f"{run}: {status['text']}" for run, status in failed.items())
-    text = f"{len(failed)} of {total} runs failed, the others in {folder} are kept: {told}"
+    others = f"the others in {folder} are kept" if len(failed) < total else f"see the logs in {folder}/jobs"
+    text = f"{len(failed)} of {total} runs failed, {others}: {told}"
     diverged = all(status.get("kind") == "diverged" for status in failed.values())
     return Diverged(text) if diverged else InputError(text)
 

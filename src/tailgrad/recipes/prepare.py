@@ -157,7 +157,7 @@ def prepare(
 
     Example: see ``Prepared``.
     """
-    whole = open_config(config, given)
+    whole = given if isinstance(given, Source) else open_config(config, given)  # opened with them before
     own_test = "test" in whole.given
     seed = split_seed(config, own_test)
     found = duplicates_of(whole, config, say) if groups is None else groups

@@ -91,7 +91,17 @@ class RayTasks:
         return Share(jobs, own, gpu, f"Ray cluster of {there}; up to {jobs} at a time with {each} each")
 
     def start(self, place: Path, threads: int) -> None:
-        """Hand the task of a folder to the cluster."""
+        """Hand the task of a folder to the cluster.
+
+        Raises:
+            InputError: no node has so many CPUs; Ray would wait for one for ever.
+        """
+        most = max(self._each("CPU"), default=0)
+        if most and threads > most:
+            raise InputError(
+                f"train.threads must fit on a node of the cluster, got {threads} and {most} "
+                f"CPU{'s'[: most - 1]} at most; set fewer threads and another --out, or add a larger node"
+            )
         (place / "status.json").unlink(missing_ok=True)
         task = self.ray.remote(max_calls=1)(run_task).options(
             num_cpus=threads,

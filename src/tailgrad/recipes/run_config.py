@@ -105,7 +105,10 @@ def run_config(
     from tailgrad.recipes.launch import launched
 
     with launched(config), fresh_folder(folder.path):
-        say = say if place()[0] == 0 else Talk(None)
+        rank, processes = place()
+        say = say if rank == 0 else Talk(None)
+        if processes > 1:
+            say(f"{processes} processes share every batch")
         config = folder.start(config, resume=resume)
         ready = (prepared or prepare(config, opened, say)).for_run()
         keep_split(folder, ready)
@@ -147,7 +150,7 @@ def _fit(job: Job) -> Fitted:
     config, folder = job.config, job.folder
     loader = training_loader(job)
     last = folder.path / "checkpoint" / "last.safetensors"
-    done = last_progress(last, job.say) or {"epoch": 0, "step": 0}
+    done = {"epoch": 0, "step": 0} | (last_progress(last, job.say) or {})
     if done["step"]:
         job.say(_going_on(done))
     observers: list[Observer] = [MetricsLog(folder.path / "metrics.jsonl", done["epoch"])]

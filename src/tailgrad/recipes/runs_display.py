@@ -51,7 +51,6 @@ class RunsDisplay:
         self.share_done, self.finished = 0.0, total - runs
         self._began = self._said = time.monotonic()
         self._wait = _SOON
-        self._began_with = 0.0
         self._bars: dict[str, TaskID] = {}
         self._progress = _drawing(console)
 
@@ -141,4 +140,5 @@ def _note(found: dict[str, Any]) -> str:
 
 
 def _short(run: str) -> str:
-    return run if len(run) <= _NAME else f"{run[: _NAME - 3]}..."
+    """The end tells the runs of a method apart."""
+    return run if len(run) <= _NAME else f"{run[: _NAME - 13]}...{run[-10:]}"

@@ -17,6 +17,16 @@ from tailgrad.recipes.talk import Talk
 ENGINES = ("local", "ray")
 
 
+def usual_jobs(engine: str) -> int | str:
+    """Runs at once where nobody said how many: a cluster is asked for because there are many.
+
+    Example:
+        >>> usual_jobs("local"), usual_jobs("ray")
+        (1, 'auto')
+    """
+    return "auto" if engine == "ray" else 1
+
+
 @dataclass(frozen=True)
 class Spread:
     """How many runs at once, and where.

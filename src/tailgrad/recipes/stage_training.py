@@ -90,7 +90,7 @@ def train_stage(job: Job, stage: StageConfig, folder: Path, number: int) -> Fitt
 
 def _epochs_done(job: Job, folder: Path) -> int:
     done = last_progress(folder / "last.safetensors", job.say)
-    return int(done["epoch"]) if done else 0
+    return int(done.get("epoch", 0)) if done else 0
 
 
 def _learner(job: Job, stage: StageConfig, number: int) -> Learner:

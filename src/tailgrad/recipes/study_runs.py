@@ -18,7 +18,7 @@ from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import run_name
 from tailgrad.recipes.prepare import Prepared, duplicates_of, prepare, split_seed
 from tailgrad.recipes.run_config import run_config
-from tailgrad.recipes.run_folder import RunFolder, read_json, with_settled
+from tailgrad.recipes.run_folder import SETTLED, RunFolder, read_json, settled, with_settled
 from tailgrad.recipes.same_split import split_of
 from tailgrad.recipes.speed import settle
 from tailgrad.recipes.talk import Talk
@@ -78,8 +78,16 @@ class StudyRuns:
         return folder.finished and folder.result().get("status") == "finished"
 
     def settle(self, config: Config) -> Config:
-        """The configuration with what the study settles once for all its runs: now, or before."""
-        return self._settled(config, self._prepared(config))
+        """The configuration with what the study settles once for all its runs: now, or before.
+
+        Either way this process has made a few steps then, and knows what memory they take.
+        """
+        ready, before = self._prepared(config), self._speed.exists()
+        found = self._settled(config, ready)
+        if before:
+            classes, images = ready.classes.num_classes, len(ready.split.train)
+            settle(found, make_model(found, classes), ready.size, images)
+        return found
 
     def train(self, config: Config) -> None:
         """Train a run, or what is left of it.
@@ -121,7 +129,7 @@ class StudyRuns:
         return groups
 
     def _settled(self, config: Config, ready: Prepared) -> Config:
-        path = self.path / "speed.json"
+        path = self._speed
         if not path.exists():
             found: dict[str, Any] = {
                 "pretrained": settle_pretrained(config, ready.classes.num_classes, self.talk)
@@ -130,7 +138,13 @@ class StudyRuns:
             found |= settle(config, model, ready.size, len(ready.split.train), self.talk).keys
             write_json(path, found)
         with of_shape(path, "remove it"):
-            return validate(with_settled(config, read_json(path)).model_dump())
+            found = read_json(path)
+            _check_as_before(config, found, path)
+            return validate(with_settled(config, found).model_dump())
+
+    @property
+    def _speed(self) -> Path:
+        return self.path / "speed.json"
 
     def within_time(self, config: Config) -> Config:
         """The configuration with what is left of the study's time as the limit of a run.
@@ -152,6 +166,16 @@ class StudyRuns:
             raise InputError(
                 f"methods must share their split, got sha256 {first[:12]} in {where} and {found[:12]} in "
                 f"{folder.path}: the data changed in between; begin anew with another --out"
+            )
+
+
+def _check_as_before(config: Config, before: Mapping[str, Any], path: Path) -> None:
+    """What is asked for by name must be what the study has: all its runs are to share it."""
+    for key, value in settled(config).items():
+        if value != "auto" and value != before.get(key, value):
+            raise InputError(
+                f"{SETTLED[key]}.{key} must stay as the study in {path.parent} settled it, with "
+                f"{before[key]!r}, got {value!r}; leave it out, or use another --out"
             )
 
 

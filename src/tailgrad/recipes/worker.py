@@ -74,7 +74,7 @@ def work(place: Path) -> Status:
         try:
             status = _done(place, WorkerTalk(place, log))
         except (Interrupted, KeyboardInterrupt) as stop:
-            status = {"status": "stopped", "text": str(stop)}
+            status = {"status": "stopped", "text": str(stop) or "stopped by the user"}
         except Exception as error:
             write_text(place / "traceback.txt", traceback.format_exc())
             status = {"status": "failed", "kind": _kind(error), "text": _message(error, _kind(error))}
@@ -99,13 +99,20 @@ def _done(place: Path, talk: WorkerTalk) -> Status:
 
 
 def _train(runs: StudyRuns, config: Config) -> None:
-    """Train, once the run's folder is free: a worker that was lost with its node takes a moment to end."""
+    """Train, once the run's folder is free: a worker that was lost with its node takes a moment to end.
+
+    It may also have come to the end of the run and not to that of its task.
+    """
     for _ in range(_PATIENCE):
+        if runs.finished(config):
+            return
         try:
-            return runs.train(config)
+            runs.train(config)
         except Held:
             time.sleep(_PAUSE)
-    return runs.train(config)
+        else:
+            return
+    runs.train(config)
 
 
 def _keep_to(config: Config, task: Status) -> None:
