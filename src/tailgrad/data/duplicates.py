@@ -147,13 +147,12 @@ def _fingerprints(
         digest = _digest(str(pixels.shape).encode() + pixels.tobytes())
         return _Fingerprint(digest, _thumbnail(pixels) if compared else _BLANK)
 
-    total = len(source.items)
+    total, told = len(source.items), progress or (lambda _done, _total: None)
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
         for start in range(0, total, _BLOCK):  # a pool that is handed everything keeps everything
             block = range(start, min(start + _BLOCK, total))
             for i, print_ in zip(block, pool.map(one, block), strict=True):
-                if progress is not None:
-                    progress(i + 1, total)
+                told(i + 1, total)
                 yield print_
 
 

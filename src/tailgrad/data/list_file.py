@@ -109,10 +109,9 @@ def _entries(file: Path) -> Iterator[_Entry]:
     found = False
     try:
         with file.open(encoding="utf-8-sig") as stream:
-            for number, text in enumerate(stream, start=1):
-                if text.strip():
-                    found = True
-                    yield _entry(file, number, text.strip())
+            for number, text in filter(lambda line: line[1].strip(), enumerate(stream, start=1)):
+                found = True
+                yield _entry(file, number, text.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"list {str(file)!r} must be a text in UTF-8, got: {error}; save it so") from error
     if not found:

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -155,10 +156,7 @@ def _alone(place: Path, config: Config, desk: _Desk, workers: Workers) -> Status
         while workers.running:
             time.sleep(_PAUSE)
             ended = dict(workers.ended())
-            for line in said:
-                if line is None:
-                    break
-                desk.runs.talk(line)
+            _pass_on(said, desk)
             status = ended.get(place, status)
         if status["status"] != "died":
             break
@@ -167,6 +165,11 @@ def _alone(place: Path, config: Config, desk: _Desk, workers: Workers) -> Status
     if status["status"] != "finished":
         raise InputError(status["text"])
     return status
+
+
+def _pass_on(said: Iterator[str | None], desk: _Desk) -> None:
+    for line in takewhile(lambda one: one is not None, said):
+        desk.runs.talk(str(line))
 
 
 def _lines(path: Path) -> Iterator[str | None]:
