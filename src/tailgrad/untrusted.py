@@ -158,7 +158,7 @@ def parse_yaml(text: str) -> Any:
         >>> parse_yaml("{a: &x [1], b: *x}")
         Traceback (most recent call last):
         ...
-        ValueError: an alias (*x) at line 1, column 15; write the value out
+        ValueError: an alias (*x) at line 1, column 16; write the value out
     """
     try:
         _check_events(text)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -22,6 +22,8 @@ def _order(examples: int, batch_size: int, seed: int | None) -> BatchOrder:
 @given(st.integers(1, 4), st.integers(4, 9), st.integers(4, 60), st.integers(0, 3))
 def test_parts_put_together_are_the_batches_of_one(world: int, batch: int, examples: int, skip: int) -> None:
     parts = [_order(examples, batch, 0).share(rank, world).begin_at(skip).places() for rank in range(world)]
+    joined = len(_order(examples, batch, 0)) - len(_order(examples, batch, 0).share(0, world))
+    assume(not (skip and joined))  # where a rest joined the batch before, batches have other numbers
     whole = _order(examples, batch, 0).begin_at(skip).places()
     together = [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
     assert torch.equal(torch.cat([*together, torch.empty(0)]), torch.cat([*whole, torch.empty(0)]))

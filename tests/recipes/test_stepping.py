@@ -125,8 +125,8 @@ def test_parts_that_do_not_go_together_are_refused(parts: dict[str, Any], words:
         ({"auxiliary": {"name": "focal"}}, "auxiliary.name must be a known name"),
         ({"posthoc": [{"name": "temprature_scaling"}]}, "did you mean 'temperature_scaling'"),
         ({"sharpness": {"name": "sma"}}, "sharpness.name"),
-        ({"sharpness": {"name": "sam", "rho": -0.1}}, "sharpness.rho: .* got -0.1"),
-        ({"auxiliary": {"name": "nt_xent", "weight": -1.0}}, "auxiliary.weight: .* got -1.0"),
+        ({"sharpness": {"name": "sam", "rho": -0.1}}, "sharpness.rho must be .* got -0.1"),
+        ({"auxiliary": {"name": "nt_xent", "weight": -1.0}}, "auxiliary.weight must be .* got -1.0"),
         ({"loss": {"name": "ldam"}, "head": {"name": "linear"}}, "needs a head of its own"),
     ],
 )
