@@ -172,7 +172,7 @@ def data(_: int) -> dict[str, Any]:
 
     def profile(n: int) -> Call:
         whole = source(n)
-        return lambda: longtail(whole.labels, Profile("exponential", 10))
+        return lambda: longtail(whole.labels, Profile("exponential", 10), seed=0)
 
     def sampler(item: Any, n: int) -> Call:
         drawn = item(source(n).labels)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 import warnings
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tailgrad.recipes.talk import Talk, duration
+from tailgrad.types import StepRecord
 
 
 def console(*, terminal: bool = False) -> tuple[Console, io.StringIO]:
@@ -94,8 +96,23 @@ def test_errors_pass_through_and_filters_come_back() -> None:
     assert stream.getvalue() == ""
 
 
-@pytest.mark.parametrize(("terminal", "bars"), [(None, 0), (False, 0), (True, 1)])
-def test_bars_are_drawn_on_terminals_only(terminal: Any, bars: int) -> None:
+@pytest.mark.parametrize(
+    ("terminal", "kinds"), [(None, []), (False, ["ProgressLines"]), (True, ["ProgressBar"])]
+)
+def test_bars_are_drawn_on_terminals_only(terminal: Any, kinds: list[str]) -> None:
     where = None if terminal is None else console(terminal=terminal)[0]
     with Talk(where).progress(5, "training") as observers:
-        assert len(observers) == bars
+        assert [type(one).__name__ for one in observers] == kinds
+
+
+def test_a_log_gets_a_line_when_the_last_one_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    where, stream = console(terminal=False)
+    with Talk(where).progress(4, "training") as (lines,):
+        now = time.monotonic()
+        for epoch, later in ((1, 30), (2, 61), (3, 100), (4, 125)):
+            monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+            lines.on_step(StepRecord(step=epoch, epoch=epoch, loss=1.0))
+            lines.on_epoch({"epoch": epoch, "train_loss": 1.0, "val_macro_f1": 0.5})
+    assert [line.split(":")[0] for line in stream.getvalue().splitlines()] == [
+        "epoch 2, 50 % of the steps", "epoch 4, 100 % of the steps"
+    ]  # fmt: skip

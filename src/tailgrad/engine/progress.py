@@ -1,7 +1,8 @@
-"""A progress line for people, and a progress file for whoever watches many runs."""
+"""A progress line for people, lines for logs, and a file for whoever watches many runs."""
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +65,41 @@ class ProgressBar:
             f" | macro-F1 {row.get('val_macro_f1', float('nan')):.3f}"
             f" | worst {worst} {row.get('val_worst_f1', float('nan')):.2f}"
         )
+
+
+class ProgressLines:
+    """An observer for logs: at the end of an epoch it says how far the run is, but not too often.
+
+    Args:
+        steps: steps of the whole run.
+        say: takes a line.
+        every: least seconds between two lines.
+
+    Example:
+        >>> lines = ProgressLines(10, print, every=0)
+        >>> lines.on_step(StepRecord(step=5, epoch=1, loss=0.5))
+        >>> lines.on_epoch({"epoch": 1, "train_loss": 0.5, "val_macro_f1": 0.25})
+        epoch 1, 50 % of the steps: loss 0.500, validation macro-F1 0.250
+    """
+
+    def __init__(self, steps: int, say: Callable[[str], None], every: float = 60.0) -> None:
+        self.steps, self.say, self.every = steps, say, every
+        self._step, self._said = 0, time.monotonic()
+
+    def on_step(self, record: StepRecord) -> None:
+        """Note the step."""
+        self._step = record.step
+
+    def on_epoch(self, row: Row) -> None:
+        """Say a line where the last one is old enough."""
+        if time.monotonic() - self._said < self.every:
+            return
+        self._said = time.monotonic()
+        share = 100 * self._step / max(1, self.steps)
+        score = row.get("val_macro_f1", float("nan"))
+        loss = row["train_loss"]
+        scores = f"loss {loss:.3f}, validation macro-F1 {score:.3f}"
+        self.say(f"epoch {row['epoch']}, {share:.0f} % of the steps: {scores}")
 
 
 class ProgressFile:

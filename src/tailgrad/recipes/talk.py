@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from tailgrad.engine import ProgressBar
+from tailgrad.engine.observers import Observer
+from tailgrad.engine.progress import ProgressBar, ProgressLines
 
 
 class Talk:
@@ -32,10 +33,13 @@ class Talk:
             self.console.print(Text(text), highlight=False)
 
     @contextmanager
-    def progress(self, steps: int, title: str) -> Iterator[list[ProgressBar]]:
-        """Observers that draw a bar of ``steps`` steps (none without a console or off a terminal)."""
-        if self.console is None or not self.console.is_terminal:
+    def progress(self, steps: int, title: str) -> Iterator[list[Observer]]:
+        """Observers that draw a bar, or off a terminal say a line a minute; none without a console."""
+        if self.console is None:
             yield []
+            return
+        if not self.console.is_terminal:
+            yield [ProgressLines(steps, self)]
             return
         with ProgressBar(steps, title, self.console) as bar:
             yield [bar]
