@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,9 @@ def data(_: int) -> dict[str, Any]:
         return lambda: longtail(whole.labels, Profile("exponential", 10), seed=0)
 
     def sampler(item: Any, n: int) -> Call:
-        drawn = item(source(n).labels)
+        known = signature(item).parameters
+        filled = {key: value for key, value in {"epochs": 10, "batch_size": 128}.items() if key in known}
+        drawn = item(source(n).labels, **filled)
         return lambda: sum(1 for _ in drawn)
 
     found = {"split": grown(split, ITEMS, 1), "split of pairs": grown(pairs, ITEMS, 1)}
