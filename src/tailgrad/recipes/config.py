@@ -51,8 +51,7 @@ class DataConfig(Section):
     image_column: str | None = None
     label_column: str | None = None
     resident: Literal["auto", "device", "memory", "stream"] = "auto"
-    """where decoded images live: on the GPU, in memory, or nowhere (decoded while training); auto goes by
-    size"""
+    """where decoded images live: on the GPU, in memory, or nowhere (stream); auto goes by size"""
     resident_gb: NonNegative = 4.0
     """decoded images up to this size live in memory; larger sets are decoded while training"""
     workers: Annotated[int, Field(ge=0)] = 2
