@@ -106,6 +106,21 @@ def test_wilcoxon_needs_six_pairs_that_differ() -> None:
     assert wilcoxon(a, a) is None
 
 
+@given(st.lists(st.integers(-4, 4).filter(bool), min_size=6, max_size=9))
+def test_wilcoxon_counts_every_sign_where_differences_tie(found: list[int]) -> None:
+    ranks = stats.rankdata(np.abs(found))
+    signs = (np.arange(2 ** len(found))[:, None] >> np.arange(len(found))) & 1
+    sums, observed = signs @ ranks, ranks[np.array(found) > 0].sum()
+    wanted = min(1.0, 2 * min((sums <= observed).mean(), (sums >= observed).mean()))
+    assert wilcoxon(found, [0.0] * len(found)) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("n", [6, 13, 14, 50, 51])
+def test_wilcoxon_agrees_with_scipy_without_ties(n: int) -> None:
+    found = np.random.default_rng(n).normal(0.4, 1.0, n)
+    assert wilcoxon(found, np.zeros(n)) == pytest.approx(stats.wilcoxon(found).pvalue)
+
+
 @pytest.mark.parametrize("tests", [1, 2, 5, 12])
 def test_holm_agrees_with_statsmodels(tests: int) -> None:
     values = (np.random.default_rng(tests).random(tests) ** 3).tolist()

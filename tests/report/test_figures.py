@@ -20,6 +20,7 @@ from tailgrad.report.figures import (
     curves,
     heat_map,
     layers,
+    rank_line,
     reliability,
     seed_dots,
 )
@@ -138,6 +139,19 @@ def test_curves_share_a_legend_entry_and_mark_the_kept_epoch() -> None:
     assert [trace.mode for trace in drawn.data] == ["lines", "markers", "lines"]
     assert [trace.showlegend for trace in drawn.data] == [True, False, False]
     assert (drawn.data[1].x[0], drawn.data[1].y[0]) == (3, 0.3)
+
+
+def test_ranks_are_joined_beside_the_methods_that_cannot_be_told_apart() -> None:
+    ranks = {"<b>a</b>": 1.2, "b": 2.1, "c": 2.7, "d": 4.0}
+    figure = rank_line("macro-F1", ranks, [["<b>a</b>", "b"], ["b", "c"], ["d"]], 1.0)
+    drawn = check(figure)
+    assert [trace.x[0] for trace in drawn.data] == [1.2, 2.1, 2.7, 4.0]
+    assert drawn.layout.yaxis.ticktext[0] == "&lt;b&gt;a&lt;/b&gt;"
+    bars = [(bar.y0, bar.y1) for bar in drawn.layout.shapes]
+    assert bars == [pytest.approx((-0.2, 1.2)), pytest.approx((0.8, 2.2))]
+    assert all(bar.x0 == bar.x1 > 4.0 for bar in drawn.layout.shapes)  # beside the marks, never over them
+    assert len({bar.x0 for bar in drawn.layout.shapes}) == 2
+    assert "Not to be told apart: <b>a</b>, b; b, c." in figure.alt
 
 
 def test_dots_show_every_seed_and_stay_in_range_with_a_wild_interval() -> None:

@@ -76,13 +76,16 @@ def wilson_f1(true_positive: float, support: float, predicted: float, level: flo
     return Estimate(2 * shared.value / (1 + shared.value), 2 * low / (1 + low), 2 * high / (1 + high), how)
 
 
-def student_t(values: Sequence[float], level: float = 0.95, extra_variance: float = 0.0) -> Estimate:
+def student_t(
+    values: Sequence[float], level: float = 0.95, extra_variance: float = 0.0, unit: str = "seed"
+) -> Estimate:
     """Mean of n values with ``mean +- t_{n-1} s sqrt(1/n + extra)``; none from one value or equal ones.
 
     Args:
-        values: one figure a seed, finite.
+        values: one figure a seed or split, finite.
         level: coverage wanted, in (0, 1).
         extra_variance: the Nadeau-Bengio term n_test / n_train, at least 0.
+        unit: what a value stands for, in words.
 
     Raises:
         InputError: no value, a value that is not finite, or a parameter out of range.
@@ -102,13 +105,13 @@ def student_t(values: Sequence[float], level: float = 0.95, extra_variance: floa
         raise InputError(f"values must be finite numbers, at least one, got {list(values)}; drop failed runs")
     n, mean = len(sample), float(sample.mean())
     if n == 1:
-        return Estimate(mean, None, None, "one seed: no interval")
+        return Estimate(mean, None, None, f"one {unit}: no interval")
     spread = float(sample.std(ddof=1))
     # Rounding leaves a spread near 1e-17 where all values are the same number.
     if spread <= 1e-12 * max(1.0, abs(mean)):
         return Estimate(mean, None, None, f"all {n} values are equal: no spread to judge by")
     half = float(special.stdtrit(n - 1, (1 + level) / 2)) * spread * math.sqrt(1 / n + extra_variance)
-    how = f"Student t {level:.0%} over {n} seeds"
+    how = f"Student t {level:.0%} over {n} {unit}s"
     return Estimate(mean, mean - half, mean + half, f"{how}, Nadeau-Bengio" if extra_variance else how)
 
 

@@ -10,9 +10,11 @@ from scipy import special
 from tailgrad.checks import InputError, in_range
 from tailgrad.evaluate.confusion import Floats, Values, as_numpy
 from tailgrad.evaluate.intervals import student_t
+from tailgrad.evaluate.signed_rank import signed_rank_p
 
 ONE_SEED = "nothing can be concluded from one seed"
-_SMALLEST_WILCOXON = 6
+SMALLEST_RANKED = 6
+"""Pairs below which a rank test can find nothing: over 5, Wilcoxon's smallest p value is 0.0625."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,12 @@ def _differences(a: Sequence[float], b: Sequence[float]) -> Floats:
 
 
 def paired_difference(
-    a: Sequence[float], b: Sequence[float], *, test_train_ratio: float | None = None, level: float = 0.95
+    a: Sequence[float],
+    b: Sequence[float],
+    *,
+    test_train_ratio: float | None = None,
+    level: float = 0.95,
+    unit: str = "seed",
 ) -> PairedDifference:
     """Compare method a with method b over seeds, seed by seed.
 
@@ -78,6 +85,7 @@ def paired_difference(
         b: figure of the method it is judged against, same seeds in the same order.
         test_train_ratio: rho > 0 for resampled splits; None for a fixed test set.
         level: coverage wanted, in (0, 1).
+        unit: what a pair stands for, in words.
 
     Returns:
         ``better`` or ``worse`` where the interval leaves 0 out, else ``cannot be told``; with one seed, and
@@ -98,7 +106,7 @@ def paired_difference(
         0.0 if test_train_ratio is None else in_range("test_train_ratio", test_train_ratio, 0, exclusive=True)
     )
     found = _differences(a, b)
-    estimate, n = student_t(found.tolist(), level, rho), len(found)
+    estimate, n = student_t(found.tolist(), level, rho, unit), len(found)
     if n == 1:
         return PairedDifference(estimate.value, None, None, None, 1, estimate.how, ONE_SEED)
     if estimate.low is None:
@@ -164,7 +172,7 @@ def mcnemar_exact(correct_a: Values, correct_b: Values) -> McNemar:
 def wilcoxon(a: Sequence[float], b: Sequence[float]) -> float | None:
     """Two-sided p value of the Wilcoxon signed-rank test, or None below 6 pairs that differ.
 
-    With 5 pairs the smallest p value it can give is 0.0625: it could never find anything.
+    With 5 pairs the smallest p value it can give is 0.0625: it could never find anything. Exact up to 50.
 
     Args:
         a: figures of one method, one a seed or data set.
@@ -181,11 +189,9 @@ def wilcoxon(a: Sequence[float], b: Sequence[float]) -> float | None:
         >>> wilcoxon([0.61, 0.62], [0.60, 0.60]) is None
         True
     """
-    from scipy import stats  # takes half a second
-
     found = _differences(a, b)
     found = found[found != 0]
-    return float(stats.wilcoxon(found).pvalue) if len(found) >= _SMALLEST_WILCOXON else None
+    return signed_rank_p(found) if len(found) >= SMALLEST_RANKED else None
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -7,9 +7,23 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tailgrad.checks import InputError
-from tailgrad.evaluate import ONE_SEED, holm, mcnemar_exact, paired_difference, student_t, wilcoxon
+from tailgrad.evaluate import (
+    ONE_SEED,
+    Units,
+    critical_difference,
+    holm,
+    mcnemar_exact,
+    minimum_detectable_difference,
+    paired_difference,
+    pairs_needed,
+    probability_of_improvement,
+    student_t,
+    units_of,
+    wilcoxon,
+)
 from tailgrad.recipes.run_folder import RunFolder
 
+_NO_SPREAD = 1e-12
 METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "worst_f1", "tuned_macro_f1")
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -35,17 +49,22 @@ def figure(result: Mapping[str, Any], metric: str) -> float:
 
 
 def conclude(results: Results, *, own_test: bool, focus: str | None = None) -> dict[str, Any]:
-    """Compare every method with the first one, by seed.
+    """Compare every method with the first one, by seed, or by split where splits have several seeds each.
 
     Args:
-        results: results of each method in seed order; the first method is the reference.
-        own_test: whether all seeds share one test set, brought by the source or fixed by ``split_seed``;
-            otherwise every seed drew its own split and intervals take the Nadeau-Bengio variance.
+        results: results of each method, runs in the same order; the first method is the reference.
+        own_test: whether all runs share one test set, brought by the source or fixed by ``split_seed``;
+            otherwise splits are drawn anew and intervals take the Nadeau-Bengio variance.
         focus: the class in focus, if any; its F1 is then the headline.
 
     Returns:
-        ``metric`` (the headline), ``rows`` (means with intervals), ``paired`` (differences to the first
-        method, Holm-corrected over methods within a metric), ``conclusion`` (one sentence).
+        ``metric`` (the headline), ``unit`` (``seed`` or ``split``: what one pair is), ``rows`` (means with
+        intervals), ``paired`` (differences to the first method, Holm-corrected over methods within a
+        metric, and what could have been seen), ``conclusion`` (a sentence or two); ``ranks`` of the headline
+        from three methods and six pairs on.
+
+    Raises:
+        InputError: methods that did not run the same seeds and splits.
 
     Source: design rules of evaluation; Nadeau and Bengio 2003; Holm 1979.
 
@@ -57,23 +76,56 @@ def conclude(results: Results, *, own_test: bool, focus: str | None = None) -> d
         'With one seed nothing can be concluded: run at least three (--seeds 3).'
     """
     metrics = (("focus_f1",) if focus else ()) + METRICS
-    first = next(iter(results))
+    first, units = next(iter(results)), _units(results)
     ratio = None if own_test else _ratio(results[first])
-    rows, paired = [], []
-    for metric in metrics:
-        values = {name: [figure(result, metric) for result in runs] for name, runs in results.items()}
-        rows += [_row(name, metric, found, ratio) for name, found in values.items()]
-        paired += _paired(values, metric, first, ratio)
-    content = {"metric": metrics[0], "focus": focus, "rows": rows, "paired": paired}
-    return content | {"conclusion": _sentence(content, len(results[first]))}
+    values = {metric: _values(results, metric, units) for metric in metrics}
+    content = {
+        "metric": metrics[0],
+        "focus": focus,
+        "unit": units.name,
+        "rows": [
+            _row(name, metric, figures, ratio, units.name)
+            for metric, found in values.items()
+            for name, figures in found.items()
+        ],
+        "paired": [
+            row for metric, found in values.items() for row in _paired(found, metric, ratio, units.name)
+        ],
+        **_ranks(values[metrics[0]], own_test),
+    }
+    return content | {"conclusion": _sentence(content, units)}
+
+
+def _units(results: Results) -> Units:
+    (first, pairs), *others = ((name, _seeds_and_splits(runs)) for name, runs in results.items())
+    for name, found in others:
+        if found != pairs:
+            raise InputError(
+                f"methods must have run the same seeds and splits, got {found} for {name} and {pairs} for "
+                f"{first}; run what is missing with --resume"
+            )
+    return units_of(pairs)
+
+
+def _seeds_and_splits(runs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, Any]]:
+    return [(run.get("seed"), run.get("split_seed")) for run in runs]
+
+
+def _values(results: Results, metric: str, units: Units) -> dict[str, list[float]]:
+    return {name: units.means([figure(result, metric) for result in runs]) for name, runs in results.items()}
+
+
+def _ranks(values: Mapping[str, Sequence[float]], own_test: bool) -> dict[str, Any]:
+    found = critical_difference(values)
+    return {} if found.reason else {"ranks": {"independent": own_test, **found.to_dict()}}
 
 
 def _ratio(runs: Sequence[Mapping[str, Any]]) -> float:
     return float(np.mean([run["test"]["images"] / run["train_images"] for run in runs]))
 
 
-def _row(name: str, metric: str, values: Sequence[float], ratio: float | None) -> dict[str, Any]:
-    mean = student_t(list(values), extra_variance=ratio or 0.0)
+def _row(name: str, metric: str, values: Sequence[float], ratio: float | None, unit: str) -> dict[str, Any]:
+    mean = student_t(list(values), extra_variance=ratio or 0.0, unit=unit)
     return {
         "method": name,
         "metric": metric,
@@ -88,10 +140,12 @@ def _row(name: str, metric: str, values: Sequence[float], ratio: float | None) -
 
 
 def _paired(
-    values: Mapping[str, Sequence[float]], metric: str, first: str, ratio: float | None
+    values: Mapping[str, Sequence[float]], metric: str, ratio: float | None, unit: str
 ) -> list[dict[str, Any]]:
-    others = [name for name in values if name != first]
-    found = [paired_difference(values[name], values[first], test_train_ratio=ratio) for name in others]
+    first, *others = values
+    found = [
+        paired_difference(values[name], values[first], test_train_ratio=ratio, unit=unit) for name in others
+    ]
     corrected = holm([difference.p for difference in found])
     rows = []
     for name, difference, p_holm in zip(others, found, corrected, strict=True):
@@ -100,20 +154,46 @@ def _paired(
             verdict = "cannot be told"
         signed = wilcoxon(values[name], values[first])
         extra = {"verdict": verdict, "p_holm": p_holm, "wilcoxon_p": signed}
-        rows.append({"method": name, "against": first, "metric": metric, **difference.to_dict(), **extra})
+        seen = _seen(values[name], values[first], ratio, tests=len(others))
+        row = {"method": name, "against": first, "metric": metric}
+        rows.append({**row, **difference.to_dict(), **extra, **seen})
     return rows
 
 
-def _sentence(content: Mapping[str, Any], seeds: int) -> str:
-    if seeds == 1:
+def _seen(a: Sequence[float], b: Sequence[float], ratio: float | None, tests: int) -> dict[str, Any]:
+    """What these pairs could have shown, at the level that Holm asks of the first of its tests."""
+    differences = np.subtract(a, b)
+    improvement = probability_of_improvement(a, b, test_train_ratio=ratio)
+    found: dict[str, Any] = {"detectable": None, "pairs_needed": None, "improvement": improvement.to_dict()}
+    spread = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    if spread <= _NO_SPREAD:
+        return found
+    level = 1 - 0.05 / tests
+    smallest = minimum_detectable_difference(spread, len(a), test_train_ratio=ratio, level=level)
+    needed = pairs_needed(float(differences.mean()), spread, test_train_ratio=ratio, level=level)
+    return found | {"detectable": smallest, "pairs_needed": needed}
+
+
+def _sentence(content: Mapping[str, Any], units: Units) -> str:
+    if units.count == 1:
         return f"With one seed {ONE_SEED.removesuffix(' from one seed')}: run at least three (--seeds 3)."
     name = content["metric"].replace("_", "-").replace("f1", "F1")
-    parts = [_clause(row, name) for row in content["paired"] if row["metric"] == content["metric"]]
-    return (
-        f"Over {seeds} seeds, {'; '.join(parts)}."
-        if parts
-        else f"One method over {seeds} seeds: nothing to compare."
-    )
+    rows = [row for row in content["paired"] if row["metric"] == content["metric"]]
+    if not rows:
+        return f"One method over {units.words}: nothing to compare."
+    parts = "; ".join(_clause(row, name) for row in rows)
+    return f"Over {units.words}, {parts}.{_limit(rows, units)}"
+
+
+def _limit(rows: Sequence[Mapping[str, Any]], units: Units) -> str:
+    """The smallest difference, in points, that so many pairs find four times of five."""
+    smallest = [row["detectable"] for row in rows if row["detectable"] is not None]
+    if not smallest:
+        return ""
+    ends = dict.fromkeys(f"{100 * min(1.0, end):.1f}" for end in (min(smallest), max(smallest)))
+    if min(smallest) >= 1:
+        return f" With {units.words} no difference can be seen reliably."
+    return f" With {units.words} nothing under {' to '.join(ends)} points can be seen reliably."
 
 
 def _clause(row: Mapping[str, Any], metric: str) -> str:

@@ -1,6 +1,6 @@
 """The blocks that compare methods class by class."""
 
-from tailgrad.evaluate import Estimate, PairedDifference, paired_difference, student_t
+from tailgrad.evaluate import Estimate, PairedDifference, paired_difference, student_t, units_of
 from tailgrad.report.blocks import Block, Table, Text
 from tailgrad.report.figures import Series, class_bars
 from tailgrad.report.folders import Run, Study
@@ -14,7 +14,7 @@ _CLASS_NOTE = (
 
 
 def _by_class(runs: tuple[Run, ...], name: str) -> list[float]:
-    return [run.test.row(name).f1.value for run in runs]
+    return units_of(run.seed_and_split for run in runs).means([run.test.row(name).f1.value for run in runs])
 
 
 def _class_mean(runs: tuple[Run, ...], name: str, ratio: float | None) -> Estimate:
@@ -44,7 +44,7 @@ def class_difference_blocks(study: Study) -> tuple[Block, ...]:
         Series(method, tuple(_class_mean(runs, name, study.test_train_ratio) for name in classes.names))
         for method, runs in study.runs.items()
     ]
-    what = "over seeds" if study.seeds > 1 else "over test images, one seed"
+    what = f"over {study.units.name}s" if study.seeds > 1 else "over test images, one seed"
     note = Text(f"Intervals here are {what}. {_CLASS_NOTE}")
     return (class_bars(classes, series), note, folded_if_long(_class_table(study, series, what)))
 
@@ -61,8 +61,9 @@ def _class_table(study: Study, series: list[Series], what: str) -> Table:
 
 
 def _change(study: Study, method: str, first: str, name: str) -> str:
-    pairs = {run.result["seed"]: run for run in study.runs[first]}
-    paired = [(run, pairs[run.result["seed"]]) for run in study.runs[method] if run.result["seed"] in pairs]
+    pairs = {run.seed_and_split: run for run in study.runs[first]}
+    matched = [(run, pairs.get(run.seed_and_split)) for run in study.runs[method]]
+    paired = [(ours, theirs) for ours, theirs in matched if theirs is not None]
     if not paired:
         return number(None)
     ours, theirs = (_by_class(tuple(runs), name) for runs in zip(*paired, strict=True))

@@ -7,14 +7,15 @@ from tailgrad.evaluate import ONE_SEED
 from tailgrad.report.blocks import Block, Card, Folded, Table, Text
 from tailgrad.report.figures import seed_dots
 from tailgrad.report.folders import Fields
+from tailgrad.report.sensitivity import sensitivity_blocks
 from tailgrad.report.wording import interval, metric_name, number, p_value, signed
 
 _MOST_CARDS = 3
 _PAIRED_NOTE = (
-    "A difference pairs runs of the same seed: method minus first method. Its interval and p value come "
-    "from the spread of these differences over seeds; where every seed draws its own split, the interval "
-    "is widened for the overlap of the training sets. p (Holm) is corrected for the number of methods. "
-    "The verdict is 'better' or 'worse' only where the corrected p is below 0.05."
+    "A difference pairs runs of the same seed, or the means over the seeds of one split: method minus first "
+    "method. Its interval and p value come from the spread of these differences; where splits are drawn "
+    "anew, the interval is widened for the overlap of the training sets. p (Holm) is corrected for the "
+    "number of methods. The verdict is 'better' or 'worse' only where the corrected p is below 0.05."
 )
 _ONE_SEED = (
     f"With one seed {ONE_SEED.removesuffix(' from one seed')}: another seed, another order. The figures "
@@ -36,16 +37,16 @@ def comparison_cards(comparison: Fields) -> tuple[Card, ...]:
     rows = _rows(comparison, "rows", metric)
     shown = rows if len(rows) <= _MOST_CARDS else rows[:1]
     return (
-        *(_mean_card(row, metric) for row in shown),
+        *(_mean_card(row, metric, str(comparison.get("unit", "seed"))) for row in shown),
         *(_difference_card(row) for row in _rows(comparison, "paired", metric)),
     )
 
 
-def _mean_card(row: Fields, metric: str) -> Card:
+def _mean_card(row: Fields, metric: str, unit: str) -> Card:
     ends = _share_interval(row)
-    note = f"95 % over {row['n']} seeds: {ends}"
+    note = f"95 % over {row['n']} {unit}s: {ends}"
     if row["low"] is None:
-        note = "one seed: no interval" if row["n"] == 1 else "all seeds equal: no interval"
+        note = "one seed: no interval" if row["n"] == 1 else f"all {unit}s equal: no interval"
     return Card(f"{metric_name(metric)}, {row['method']}", number(row["mean"]), note)
 
 
@@ -76,6 +77,7 @@ def comparison_blocks(comparison: Fields, seeds: int) -> tuple[Block, ...]:
         seed_dots(metric_name(metric), rows),
         _method_table(comparison, metric),
         Text(_PAIRED_NOTE),
+        *sensitivity_blocks(comparison, metric),
         *((Folded("Other figures", more),) if more else ()),
         *_mcnemar(comparison),
     )
@@ -103,11 +105,12 @@ def _rows(comparison: Fields, key: str, metric: str) -> list[Fields]:
 
 def _method_table(comparison: Fields, metric: str) -> Table:
     paired = {row["method"]: row for row in _rows(comparison, "paired", metric)}
+    unit = comparison.get("unit", "seed")
     header = (
         "method",
         "mean",
-        "95 % over seeds",
-        "each seed",
+        f"95 % over {unit}s",
+        f"each {unit}",
         "difference",
         "95 %",
         "p",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tailgrad.checks import InputError
-from tailgrad.evaluate import Evaluation
+from tailgrad.evaluate import Evaluation, Units, units_of
 from tailgrad.interference import Interference
 from tailgrad.interference.tiles import TiledInterference
 from tailgrad.types import ClassInfo
@@ -50,6 +50,11 @@ class Run:
         return str(self.result["method"])
 
     @property
+    def seed_and_split(self) -> tuple[Any, Any]:
+        """What pairs it with a run of another method."""
+        return self.result["seed"], self.result.get("split_seed")
+
+    @property
     def classes(self) -> ClassInfo:
         """Class names and training counts."""
         found = self.result["classes"]
@@ -87,14 +92,21 @@ class Study:
         return min(len(runs) for runs in self.runs.values())
 
     @property
+    def units(self) -> Units:
+        """What a pair of runs is, in the method that has fewest."""
+        fewest = min(self.runs.values(), key=len)
+        return units_of(run.seed_and_split for run in fewest)
+
+    @property
     def first(self) -> Run:
         """The first run of the first method."""
         return self.all_runs[0]
 
     @property
     def test_train_ratio(self) -> float | None:
-        """Test images over training images where every seed draws its own split, else None."""
-        if self.settings.get("own_test"):
+        """Test images over training images where splits are drawn anew, else None."""
+        splits = {run.result.get("split_seed") for run in self.all_runs}
+        if self.settings.get("own_test") or (len(splits) == 1 and None not in splits):
             return None
         return self.first.test.images / max(1, sum(self.first.classes.counts))
 

@@ -50,16 +50,16 @@ def _title(study: Study) -> str:
 
 
 def _facts(study: Study) -> tuple[str, ...]:
-    first, seeds = study.first, study.seeds
+    first = study.first
     differences = study.settings.get("differences")
     return (
         f"data {short(str(first.result['data']), 40)}",
         f"regime {first.result['regime']}",
-        f"{seeds} seed{'s' if seeds > 1 else ''}",
+        study.units.words,
         f"{first.classes.num_classes} classes",
         f"{sum(first.classes.counts)} training images",
         f"{first.test.images} test images",
-        "test set of its own" if study.settings.get("own_test") else "every seed draws its own split",
+        _tested_on(study),
         *((f"focus {short(str(study.settings['focus']), 40)}",) if study.settings.get("focus") else ()),
         *((f"methods differ in: {', '.join(map(str, differences))}",) if differences else ()),
         *(
@@ -68,6 +68,12 @@ def _facts(study: Study) -> tuple[str, ...]:
             else ()
         ),
     )
+
+
+def _tested_on(study: Study) -> str:
+    if study.settings.get("own_test"):
+        return "test set of its own"
+    return "one split for all" if study.test_train_ratio is None else "every seed draws its own split"
 
 
 def _training_blocks(study: Study) -> tuple[Block, ...]:

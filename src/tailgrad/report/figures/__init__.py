@@ -9,6 +9,7 @@ from tailgrad.report.figures.class_bars import Series, class_bars
 from tailgrad.report.figures.curves import Curve, curves
 from tailgrad.report.figures.heat_map import CONFUSION, COSINES, HARM, Scale, heat_map
 from tailgrad.report.figures.layers import LayerSeries, layers
+from tailgrad.report.figures.rank_line import rank_line
 from tailgrad.report.figures.reliability import ClassValues, reliability
 from tailgrad.report.figures.seed_dots import seed_dots
 
@@ -26,6 +27,7 @@ __all__ = [
     "curves",
     "heat_map",
     "layers",
+    "rank_line",
     "reliability",
     "seed_dots",
 ]

@@ -8,8 +8,8 @@ from tailgrad.report.figures.style import SYMBOLS, colour, layout, plain, title
 from tailgrad.report.wording import interval, number, plot_label
 
 _MEANING = (
-    "Small marks: one run each. Large mark and line: the mean over seeds and its interval. Marks that mix"
-    " freely mean that the seed matters more than the method."
+    "Small marks: one seed each, or one split where splits have several seeds. Large mark and line: their"
+    " mean and its interval. Marks that mix freely mean that the seed or split matters more than the method."
 )
 
 
