@@ -31,6 +31,8 @@ from tailgrad.data.decode import decode, header
 from tailgrad.data.splits import Split
 from tailgrad.engine import Learner, MetricsLog
 from tailgrad.engine.checkpoint import load_last, save_last, save_weights
+from tailgrad.evidence import audit_claims
+from tailgrad.evidence.table_file import published
 from tailgrad.interference import Interference
 from tailgrad.models import create_model
 from tailgrad.recipes.after_training import fit_chain, load_chain, make_chain
@@ -122,6 +124,17 @@ def report(folder: Path) -> None:
         html = write_report(folder).read_text(encoding="utf-8")
     _Page().feed(html)
     assert html.count("<script>") == 2
+
+
+# Printed tables
+
+
+def read_printed(data: bytes) -> None:
+    str(audit_claims(put("printed.yaml", data), bound=20))
+
+
+def printed_tables() -> list[bytes]:
+    return [path.read_bytes() for path in published().values()]
 
 
 # Recipes and configurations
@@ -418,5 +431,6 @@ TARGETS = {
     ),
     "state": Target(read_state, states, mutate.as_safetensors),
     "arrays": Target(read_arrays, file_of(run_folder, "interference/heldout.npz"), mutate.as_zip),
+    "printed": Target(read_printed, printed_tables, mutate.as_yaml),
     "measurement": Target(read_measurement, file_of(run_folder, "interference/heldout.json"), mutate.as_json),
 }

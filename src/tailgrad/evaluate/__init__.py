@@ -17,9 +17,14 @@ from tailgrad.evaluate.bootstrap import bootstrap_macro_f1
 from tailgrad.evaluate.calibration import calibration_errors, expected_calibration_error
 from tailgrad.evaluate.cells import Confusion
 from tailgrad.evaluate.confusion import confusion_matrix
+from tailgrad.evaluate.cosine_bounds import cosine_matrix_possible, mean_cosine_possible
+from tailgrad.evaluate.crossed import crossed_bootstrap
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.evaluation import evaluate, evaluate_predictions
+from tailgrad.evaluate.finding import Finding
 from tailgrad.evaluate.groups import Group, shots, thirds
+from tailgrad.evaluate.improvement import probability_of_improvement
+from tailgrad.evaluate.integer_counts import ColumnCounts, Reconstruction, TableCounts, reconstruct
 from tailgrad.evaluate.intervals import student_t, wilson, wilson_f1
 from tailgrad.evaluate.metrics import (
     accuracy,
@@ -40,44 +45,96 @@ from tailgrad.evaluate.paired import (
     paired_difference,
     wilcoxon,
 )
+from tailgrad.evaluate.power import minimum_detectable_difference, pairs_needed, power_of_paired_test
+from tailgrad.evaluate.printed_checks import (
+    accuracy_follows,
+    f1_follows,
+    means_follow,
+    predictions_follow,
+    supports_follow,
+)
+from tailgrad.evaluate.printed_counts import counts_exist
+from tailgrad.evaluate.printed_gain import (
+    McNemarCase,
+    gain_of_class,
+    gain_overall,
+    gain_without_best,
+    mcnemar_cases,
+)
+from tailgrad.evaluate.printed_parameters import parameters_follow
+from tailgrad.evaluate.printed_profile import profile_follows
+from tailgrad.evaluate.printed_table import PrintedColumn, PrintedTable
+from tailgrad.evaluate.ranks import Ranks, critical_difference
 from tailgrad.evaluate.result import ClassRow, Evaluation
 from tailgrad.evaluate.thresholds import Threshold, apply_threshold, tune_threshold
+from tailgrad.evaluate.units import Units, units_of
 from tailgrad.evaluate.unpaired import fisher_exact, newcombe
 
 __all__ = [
     "ONE_SEED",
     "ClassRow",
+    "ColumnCounts",
     "Confusion",
     "Estimate",
     "Evaluation",
+    "Finding",
     "Group",
     "McNemar",
+    "McNemarCase",
     "PairedDifference",
+    "PrintedColumn",
+    "PrintedTable",
+    "Ranks",
+    "Reconstruction",
+    "TableCounts",
     "Threshold",
+    "Units",
     "accuracy",
+    "accuracy_follows",
     "apply_threshold",
     "balanced_accuracy",
     "bootstrap_macro_f1",
     "calibration_errors",
     "confusion_matrix",
+    "cosine_matrix_possible",
+    "counts_exist",
+    "critical_difference",
+    "crossed_bootstrap",
     "evaluate",
     "evaluate_predictions",
     "expected_calibration_error",
     "f1",
+    "f1_follows",
     "fisher_exact",
+    "gain_of_class",
+    "gain_overall",
+    "gain_without_best",
     "geometric_mean",
     "holm",
     "macro_f1",
+    "mcnemar_cases",
     "mcnemar_exact",
+    "mean_cosine_possible",
+    "means_follow",
+    "minimum_detectable_difference",
     "negative_log_likelihood",
     "newcombe",
     "paired_difference",
+    "pairs_needed",
+    "parameters_follow",
+    "power_of_paired_test",
     "precision",
+    "predictions_follow",
+    "probability_of_improvement",
+    "profile_follows",
     "recall",
+    "reconstruct",
     "shots",
     "student_t",
+    "supports_follow",
     "thirds",
     "tune_threshold",
+    "units_of",
     "wilcoxon",
     "wilson",
     "wilson_f1",
