@@ -13,6 +13,19 @@ from tailgrad.heads.names import head_class, head_names
 
 NAMES = head_names()
 POOLED = ("cosine", "etf", "linear")
+ALONE = (*POOLED, "se_gate")
+ALL = (
+    "branch_softmax",
+    "branch_sum",
+    "class_heads",
+    "conflict_branches",
+    "cosine",
+    "csba",
+    "etf",
+    "linear",
+    "se_gate",
+    "wider_head",
+)
 C, K = 16, 5
 
 
@@ -23,7 +36,7 @@ def _build(name: str, *, grid: bool = True) -> nn.Module:
 
 
 def test_names_are_the_exported_classes_in_snake_case() -> None:
-    assert NAMES == ("branch_softmax", "branch_sum", "class_heads", "cosine", "csba", "etf", "linear")
+    assert NAMES == ALL
     exported = {getattr(heads, name) for name in heads.__all__}
     assert {head_class(name) for name in NAMES} == {item for item in exported if inspect.isclass(item)}
     with pytest.raises(InputError, match="did you mean 'branch_sum'"):
@@ -87,7 +100,7 @@ def test_takes_and_branches_are_stated(name: str) -> None:
     head = _build(name)
     assert head.takes in {"map", "pooled"}
     assert (head.takes == "pooled") == (name in POOLED)
-    if name not in POOLED:
+    if name not in ALONE:
         assert isinstance(head.branches, nn.ModuleList)
         assert len(head.branches) == (K if name == "class_heads" else 3)
 

@@ -21,6 +21,7 @@ from tailgrad.types import Batch, StepRecord
 from tailgrad.untrusted import of_shape
 
 Step = Callable[[Learner, Batch], Tensor]
+Between = Callable[[int], None]
 RANKS_APART = 0x51ED2701
 """Between the seeds of two ranks, each of which augments examples of its own."""
 
@@ -129,6 +130,7 @@ def fit(
     step: Step,
     watch: LossWatch,
     observers: Sequence[Observer] = (),
+    between: Between | None = None,
 ) -> Fitted:
     """Train until the plan ends; the best weights and the last state are in ``plan.keep``.
 
@@ -144,6 +146,8 @@ def fit(
         step: one update (``supervised_step``).
         watch: stops on a loss that is not finite.
         observers: told of every step and epoch.
+        between: called with the number of an epoch after it was told of and before the state is saved; unlike
+            an observer it may change what is trained.
 
     Raises:
         Interrupted: on Ctrl-C.
@@ -166,6 +170,8 @@ def fit(
             fitted.seconds = time.monotonic() - begin
             _keep(learner, fitted, plan, row)
             _tell(observers, row | {"seconds": round(fitted.seconds, 3)})
+            if between is not None:
+                between(fitted.epoch)
             session.save(fitted)
             kept = fitted.epoch
     except KeyboardInterrupt as error:

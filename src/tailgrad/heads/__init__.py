@@ -25,12 +25,15 @@ command line is the class name in snake case (``BranchSum`` is ``branch_sum``). 
 from tailgrad.heads.branch_softmax import BranchSoftmax
 from tailgrad.heads.branch_sum import BranchSum
 from tailgrad.heads.class_heads import ClassHeads
+from tailgrad.heads.conflict_branches import ConflictBranches
 from tailgrad.heads.cosine import Cosine
 from tailgrad.heads.csba import CSBA
 from tailgrad.heads.etf import ETF
 from tailgrad.heads.linear import Linear
 from tailgrad.heads.ncm import nearest_class_mean
+from tailgrad.heads.se_gate import SEGate
 from tailgrad.heads.tau_norm import tau_normalize
+from tailgrad.heads.wider_head import WiderHead
 
 __all__ = [
     "CSBA",
@@ -38,8 +41,11 @@ __all__ = [
     "BranchSoftmax",
     "BranchSum",
     "ClassHeads",
+    "ConflictBranches",
     "Cosine",
     "Linear",
+    "SEGate",
+    "WiderHead",
     "nearest_class_mean",
     "tau_normalize",
 ]

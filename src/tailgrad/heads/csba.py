@@ -5,23 +5,26 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from tailgrad.checks import in_range
+from tailgrad.checks import in_range, one_of
+from tailgrad.heads.gate import Gate, activation
 from tailgrad.heads.init import kaiming_uniform
 from tailgrad.heads.options import check_sizes
 from tailgrad.heads.pooling import branch_means, check_features, mean_positions
 from tailgrad.precision import full_precision
 
+GATES = ("own", "shared", "frozen", "identical")
+
 
 class _GatedBranch(nn.Module):
-    def __init__(self, channels: int, num_classes: int, hidden: int) -> None:
+    def __init__(self, channels: int, num_classes: int, hidden: int, *, gated: bool) -> None:
         super().__init__()
-        self.squeeze = nn.Linear(channels, hidden, bias=False)
-        self.excite = nn.Linear(hidden, channels, bias=False)
+        if gated:
+            self.squeeze = nn.Linear(channels, hidden, bias=False)
+            self.excite = nn.Linear(hidden, channels, bias=False)
         self.classify = nn.Linear(channels, num_classes)
 
     def gate(self, pooled: Tensor) -> Tensor:
-        activation: Tensor = self.excite(self.squeeze(pooled).relu()).sigmoid()
-        return activation
+        return activation(self.squeeze, self.excite, pooled)
 
     def forward(self, masked: Tensor, gate: Tensor) -> Tensor:
         logits: Tensor = self.classify(gate * masked)
@@ -40,17 +43,21 @@ class CSBA(nn.Module):
         branches: B, at least 1.
         reduction: r, at least 1; the gates' hidden width is ``max(1, C // r)``.
         dropout: probability of zeroing one element of the gated features, 0 to 0.99.
-        detach_gates: let no gradient through the gates: the printed gradient (eq 39, 40) holds only then.
+        detach_gates: let no gradient through the gates: the printed gradient (eq 39, 40) holds only then. The
+            gates then stay as they were drawn, and so do their weights, which have no gradients.
+        gates: ``"own"``, one a branch; or a control: ``"shared"``, one for all branches; ``"frozen"``, own
+            ones that stay as they were drawn while gradients still pass through them; ``"identical"``, own
+            ones that start as copies of the first.
 
     Raises:
-        InputError: a size is outside its range, or features of another width arrive.
+        InputError: a size is outside its range, ``gates`` is unknown, or features of another width arrive.
 
     Despite the name no gate is tied to a class. Identical branches without dropout receive identical
     gradients: branches part only through their random start and their masks. The gate multiplies the mean
     of the masked features instead of the map, which is the same value up to rounding and avoids B gated
     maps.
 
-    Source: arXiv 2606.05740, eq 13-15, 35-38; r = 8 as stated, dropout 0.5 assumed.
+    Source: arXiv 2606.05740, eq 13-15, 35-38; r = 8 as stated, dropout 0.5 assumed. The controls are ours.
 
     Example:
         >>> head = CSBA(16, 6)
@@ -70,16 +77,26 @@ class CSBA(nn.Module):
         reduction: int = 8,
         dropout: float = 0.5,
         detach_gates: bool = False,
+        gates: str = "own",
     ) -> None:
         check_sizes(channels, num_classes, branches=branches, dropout=dropout)
         in_range("reduction", reduction, 1)
+        is_shared = one_of("gates", gates, GATES) == "shared"
         super().__init__()
         self.channels = channels
         self.dropout = dropout
         self.detach_gates = detach_gates
         hidden = max(1, channels // reduction)
-        self.branches = nn.ModuleList(_GatedBranch(channels, num_classes, hidden) for _ in range(branches))
+        self.branches = nn.ModuleList(
+            _GatedBranch(channels, num_classes, hidden, gated=not is_shared) for _ in range(branches)
+        )
+        self.gate = Gate(channels, hidden) if is_shared else None
         kaiming_uniform(self)
+        if gates == "identical":
+            self._copy_first_gate()
+        if gates == "frozen" or detach_gates:
+            for weight in self._gate_weights():
+                weight.requires_grad_(False)
 
     def gates(self, features: Tensor) -> Tensor:
         """Gate activations a_b in (0, 1), [B, N, C], of features [N, C, ...]."""
@@ -102,7 +119,22 @@ class CSBA(nn.Module):
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).sum(0)
 
     def _gates(self, pooled: Tensor) -> Tensor:
-        branches = cast("list[_GatedBranch]", list(self.branches))
         with full_precision(pooled):
-            pooled = pooled.to(branches[0].squeeze.weight.dtype)
-            return torch.stack([branch.gate(pooled) for branch in branches])
+            pooled = pooled.to(self._gate_weights()[0].dtype)
+            if self.gate is not None:
+                shared: Tensor = self.gate(pooled)
+                return shared.expand(len(self.branches), -1, -1)
+            return torch.stack([branch.gate(pooled) for branch in self._own()])
+
+    def _own(self) -> list[_GatedBranch]:
+        return cast("list[_GatedBranch]", list(self.branches))
+
+    def _gate_weights(self) -> list[Tensor]:
+        holders = self._own() if self.gate is None else [self.gate]
+        return [layer.weight for holder in holders for layer in (holder.squeeze, holder.excite)]
+
+    @torch.no_grad()
+    def _copy_first_gate(self) -> None:
+        first, second, *others = self._gate_weights()
+        for place, weight in enumerate(others):
+            weight.copy_((first, second)[place % 2])

@@ -17,6 +17,7 @@ has to be seen during the pass over the data is an observer (see ``geometry.py``
 
 from tailgrad.interference.branches import Branches
 from tailgrad.interference.class_gradients import class_gradients
+from tailgrad.interference.class_groups import agreement, group_classes
 from tailgrad.interference.collapse import Collapse
 from tailgrad.interference.compare import compare
 from tailgrad.interference.comparison import Comparison
@@ -57,9 +58,11 @@ __all__ = [
     "Pair",
     "TiledInterference",
     "Update",
+    "agreement",
     "class_gradients",
     "compare",
     "curvature",
+    "group_classes",
     "initial_drop",
     "measure",
 ]

@@ -47,7 +47,7 @@ def create_model(
         name: ``"tripath"``, ``"resnet32"``, ``"wrn28_10"`` or ``"timm/"`` and any timm image model.
         num_classes: K, at least 2.
         head: a head's name: ``"linear"``, ``"cosine"``, ``"etf"``, ``"branch_sum"``, ``"csba"``,
-            ``"class_heads"``, ``"branch_softmax"``.
+            ``"class_heads"``, ``"branch_softmax"``, ``"conflict_branches"``, ``"se_gate"``, ``"wider_head"``.
         pretrained: load weights trained elsewhere, for timm models.
         head_options: the head's arguments by name, such as ``{"dropout": 0.3}``.
         backbone_options: the backbone's arguments by name, such as ``{"slope": 0.1}``.

@@ -32,6 +32,7 @@ from tailgrad.recipes.assemble import (
     normalizer,
     settle_pretrained,
 )
+from tailgrad.recipes.assign_classes import between_epochs
 from tailgrad.recipes.combine import check_model
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.finish import EarlyConflict, finish
@@ -166,6 +167,7 @@ def _fit(job: Job) -> Fitted:
                 step=_step(job, observers),
                 watch=job.watch(),
                 observers=[*observers, *bars],
+                between=between_epochs(job),
             )
         except Interrupted as stop:
             raise Interrupted(f"{stop} in {folder.path}") from stop

@@ -201,6 +201,7 @@ def _learning(network: Any, stage: StageConfig) -> Iterator[None]:
     scales = getattr(network.head, "scales", None)
     for name, parameter in network.named_parameters():
         of_head = name.startswith("head.")
+        of_head = of_head and before[name]  # what a head froze itself stays so
         learns = {
             "all": before[name],
             "head": of_head,

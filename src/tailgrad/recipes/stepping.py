@@ -155,8 +155,9 @@ def _check_needs(config: Config) -> None:
             _refuse(what, (config.head.name,), f"set head.name={needed}")
     if _head_of(config.loss) == "cosine":
         _check_scale(config)
-    if config.head.name == "etf" and config.architecture.name != "single":
-        _refuse("head.name=etf needs architecture.name=single", (config.architecture.name,), "leave it out")
+    if config.head.name in ("etf", "conflict_branches") and config.architecture.name != "single":
+        what = f"head.name={config.head.name} needs architecture.name=single"
+        _refuse(what, (config.architecture.name,), "leave it out")
     if needs_each_loss(config) and getattr(made, "set_level", False):
         by = config.sharpness.name if is_sharp(config) else config.combine.name
         _refuse("loss.name must give one loss an example", (loss, by), "leave one out")
