@@ -1,7 +1,7 @@
 """Write the reference pages from the code: python docs/generate.py.
 
-``catalogue.md``, ``configuration.md``, ``cli.md`` and ``api.md`` are committed as this writes them; a test
-compares them. Building the site runs nothing of this.
+``catalogue.md``, ``configuration.md``, ``cli.md``, ``api.md``, ``evidence.md`` and ``results/README.md`` are
+committed as this writes them; a test compares them. Building the site runs nothing of this.
 """
 
 import ast
@@ -9,6 +9,7 @@ import html
 import inspect
 import json
 import re
+import runpy
 import textwrap
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -26,6 +27,7 @@ from tailgrad.recipes.components import components
 from tailgrad.recipes.compose import ABOUT
 from tailgrad.recipes.config import METHOD_KEYS, Section, StageConfig
 
+RESULTS = Path(__file__).parents[1] / "results"
 MADE = "<!-- made by docs/generate.py; change the code, not this page -->"
 KINDS = {
     "method": ("Methods", "What differs between the runs of a comparison: `--methods`, `--method`."),
@@ -89,6 +91,7 @@ PACKAGES = {
     "engine": "The training loop and its parts.",
     "report": "From a folder to an HTML file.",
     "recipes": "What composes and runs configurations.",
+    "evidence": "Published claims beside what is measured.",
 }
 EXAMPLES = re.compile(r"(?m)^Examples?:")
 BOUNDS = {
@@ -101,7 +104,14 @@ BOUNDS = {
 
 def pages() -> dict[str, str]:
     """File name and content of every generated page."""
-    made = {"catalogue.md": _catalogue, "configuration.md": _configuration, "cli.md": _cli, "api.md": _api}
+    made = {
+        "catalogue.md": _catalogue,
+        "configuration.md": _configuration,
+        "cli.md": _cli,
+        "api.md": _api,
+        "evidence.md": lambda: _evidence(linked=False),
+        "../results/README.md": _results,
+    }
     return {name: "\n\n".join((MADE, *page())) + "\n" for name, page in made.items()}
 
 
@@ -184,7 +194,7 @@ def _shown(options: dict[str, Any]) -> str:
 def measured_figures() -> str:
     """Macro-F1 of every method in the committed studies, for the catalogue."""
     found: dict[str, list[str]] = {}
-    for path in sorted((Path(__file__).parents[1] / "results").glob("*/comparison.json")):
+    for path in sorted(RESULTS.glob("*/comparison.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         study = content["study"]
         for row in content["comparison"]["rows"]:
@@ -332,6 +342,28 @@ def public_names(module: Any) -> list[str]:
     """What a module exports; without ``__all__`` the classes that it defines."""
     own = [name for name, item in vars(module).items() if getattr(item, "__module__", "") == module.__name__]
     return list(getattr(module, "__all__", own))
+
+
+def _evidence(*, linked: bool) -> Iterator[str]:
+    made: Any = runpy.run_path(str(Path(__file__).with_name("generate_evidence.py")))
+    yield from made["Page"](RESULTS, _table, linked).parts()
+
+
+def _results() -> Iterator[str]:
+    """The page of evidence with pictures, and what was timed."""
+    yield from _evidence(linked=True)
+    yield "## Timings"
+    yield "Ratios against the alternative in one process; the documentation quotes them by file and key."
+    files = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(RESULTS.glob("*.json"))]
+    rows = [[f"[{path.name}]({path.name})", _code(_first_command(content))] for path, content in files]
+    yield _table(("file", "written by"), rows)
+
+
+def _first_command(content: Any) -> str:
+    """The command of a benchmark's file, or of its first part."""
+    parts = [content, *(part for part in content.values() if isinstance(part, dict))]
+    words = next(str(part["command"]) for part in parts if "command" in part).split()
+    return " ".join(words[:2])
 
 
 def _home(module: Any, name: str) -> str:

@@ -25,7 +25,8 @@ ALLOWED = {
     "report": BOTTOM | COMPONENTS,
     "engine": BOTTOM | COMPONENTS | {"optim", "report"},
     "recipes": BOTTOM | COMPONENTS | {"optim", "report", "engine"},
-    "cli": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes", "integrations"},
+    "evidence": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes"},
+    "cli": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes", "evidence", "integrations"},
     "integrations": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes"},
 }
 

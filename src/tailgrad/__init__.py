@@ -7,6 +7,7 @@ __version__ = "0.1.0.dev0"
 
 _HOME = {
     "audit": "tailgrad.data",
+    "audit_claims": "tailgrad.evidence",
     "open_source": "tailgrad.data",
     "create_model": "tailgrad.models",
     "measure": "tailgrad.interference",
@@ -17,6 +18,8 @@ _HOME = {
     "diagnose": "tailgrad.recipes",
     "predict": "tailgrad.recipes",
     "table": "tailgrad.recipes",
+    "study": "tailgrad.evidence",
+    "reproduce": "tailgrad.evidence",
     "write_report": "tailgrad.report",
     "advise": "tailgrad.report",
     "ledger": "tailgrad.correction_ledger",

@@ -46,7 +46,12 @@ def in_json(cli: Any, photos: Path, fast: list[str], run: Path, study: Path, her
         "report": ["report", run],
         "predict": ["predict", run, photos / "thin"],
         "methods": ["methods"],
+        "audit_claims": ["audit-claims", "csba-cifar10-lt"],
+        "study": ["study", here / "mine.yaml", *fast, "--out", here / "claims"],
+        "reproduce": ["reproduce"],
     }
+
+    (here / "mine.yaml").write_text(f"source: {photos}\nregimes: [quick]\nmethods: [ce]\nseeds: 1\n")
 
     def call(name: str) -> Any:
         done = cli(*words[name], "--json")
@@ -65,6 +70,9 @@ KEYS = {
     "report": {"report"},
     "predict": {"predictions"},
     "methods": {"entries"},
+    "audit_claims": {"title", "verdict", "table", "gain"},
+    "study": {"folder", "claims", "groups", "commit"},
+    "reproduce": {"studies"},
 }
 
 

@@ -28,7 +28,7 @@ def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_function_is_registered_under_its_name() -> None:
-    assert [function.__name__ for function in COMMANDS] == NAMES
+    assert [function.__name__.replace("_", "-") for function in COMMANDS] == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -55,7 +55,7 @@ def test_every_key_is_in_the_configuration_page() -> None:
 
 def test_every_command_and_option_is_on_the_command_line_page(commands: dict[str, Any]) -> None:
     page = (DOCS / "cli.md").read_text(encoding="utf-8")
-    assert set(commands) == {command.__name__ for command in COMMANDS}
+    assert set(commands) == {command.__name__.replace("_", "-") for command in COMMANDS}
     for name, command in commands.items():
         section = page.split(f"## tailgrad {name}\n")[1].split("\n## ")[0]
         for param in command.params:

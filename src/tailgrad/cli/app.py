@@ -9,18 +9,21 @@ import typer
 
 from tailgrad.checks import InputError
 from tailgrad.cli.audit import audit
+from tailgrad.cli.audit_claims import audit_claims
 from tailgrad.cli.compare import compare
 from tailgrad.cli.diagnose import diagnose
 from tailgrad.cli.methods import methods
 from tailgrad.cli.output import err, printable
 from tailgrad.cli.predict import predict
 from tailgrad.cli.report import report
+from tailgrad.cli.reproduce import reproduce
 from tailgrad.cli.resume import resume_command
+from tailgrad.cli.study import study
 from tailgrad.cli.table import table
 from tailgrad.cli.train import train
 
-COMMANDS = (audit, train, diagnose, compare, table, report, predict, methods)
-RESUMABLE = ("train", "compare")
+COMMANDS = (audit, train, diagnose, compare, table, report, predict, methods, study, reproduce, audit_claims)
+RESUMABLE = ("train", "compare", "study", "reproduce")
 
 app = typer.Typer(
     help="See which classes fight over your network's gradients, give the rare ones a fair share, and prove "

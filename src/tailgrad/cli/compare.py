@@ -1,5 +1,6 @@
 """tailgrad compare."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ from tailgrad.cli.options import (
 )
 from tailgrad.cli.output import err, interval, show_json, show_raw, show_table, show_text
 
+_MANY = "(not even 1000)"
+
 
 def compare(
     source: SourceArgument,
@@ -33,6 +36,12 @@ def compare(
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", help="Number of seeds; below 3 little can be told.")
     ] = 3,
+    split_seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--split-seeds", metavar="N", help="Splits, crossed with the seeds. By default a split a seed."
+        ),
+    ] = None,
     regime: RegimeOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
@@ -82,6 +91,7 @@ def compare(
         source,
         _methods(methods, own_regime),
         seeds=seeds,
+        split_seeds=split_seeds,
         regime=regime,
         overrides=overrides_of(assignments, focus, max_minutes, tune_speed),
         out=out,
@@ -107,22 +117,44 @@ def _methods(text: str, own_regime: bool) -> Any:
 
 
 def _show(study: Any) -> None:
-    from tailgrad.recipes.table import metric_title
-
-    metric = study.comparison["metric"]
-    paired = {row["method"]: row for row in study.comparison["paired"] if row["metric"] == metric}
-    rows = [row for row in study.comparison["rows"] if row["metric"] == metric]
-    n, first = rows[0]["n"], rows[0]["method"]
-    show_table(
-        f"Means over {n} seed{'s'[: n - 1]}, differences to {first}, 95 % intervals, p after Holm",
-        ["method", metric_title(metric), "difference", "p", "verdict"],
-        [_cells(row, paired.get(row["method"])) for row in rows],
-    )
+    comparison = study.comparison
+    show_comparison(comparison)
     show_text(f"\n{study.conclusion}")
+    metric, unit = comparison["metric"], comparison.get("unit", "seed")
+    paired = {row["method"]: row for row in comparison["paired"] if row["metric"] == metric}
+    undecided = [row for row in paired.values() if row["verdict"] == "cannot be told"]
+    if undecided:
+        counts = ", ".join(f"{row['method']} {row.get('pairs_needed') or _MANY}" for row in undecided)
+        show_text(f"{unit.capitalize()}s that would show a difference as large as found: {counts}.")
     show_raw(f"report: {study.report}")
 
 
-def _cells(row: dict[str, Any], difference: dict[str, Any] | None) -> list[str]:
+def show_comparison(comparison: Mapping[str, Any], group: str = "") -> None:
+    """Print one row a method: its mean, how far it is from the first method, and the verdict.
+
+    Example:
+        >>> row = {"method": "a", "metric": "accuracy", "mean": 0.5, "low": None, "high": None, "n": 1}
+        >>> show_comparison({"metric": "accuracy", "rows": [row], "paired": []}, "digits: ")
+        digits: means over 1 seed, differences to a, 95 % intervals, p after Holm
+        method  accuracy  difference  p  verdict
+        ──────────────────────────────────────────
+        a          0.500                 reference
+    """
+    from tailgrad.recipes.table import metric_title
+
+    metric, unit = comparison["metric"], comparison.get("unit", "seed")
+    paired = {row["method"]: row for row in comparison["paired"] if row["metric"] == metric}
+    rows = [row for row in comparison["rows"] if row["metric"] == metric]
+    n, first = rows[0]["n"], rows[0]["method"]
+    show_table(
+        f"{group}{'means' if group else 'Means'} over {n} {unit}{'s'[: n - 1]}, differences to {first}, "
+        "95 % intervals, p after Holm",
+        ["method", metric_title(metric), "difference", "p", "verdict"],
+        [_cells(row, paired.get(row["method"])) for row in rows],
+    )
+
+
+def _cells(row: Mapping[str, Any], difference: Mapping[str, Any] | None) -> list[str]:
     own = [row["method"], interval(row)]
     if difference is None:
         return [*own, "", "", "reference"]

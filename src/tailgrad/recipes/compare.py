@@ -20,11 +20,12 @@ from tailgrad.recipes.conclude import conclude, figure, mcnemar
 from tailgrad.recipes.config import METHOD_KEYS, Config
 from tailgrad.recipes.configure import as_overlay, configure, own_losses
 from tailgrad.recipes.crew import refuse_crew
+from tailgrad.recipes.crossed import with_crossed
 from tailgrad.recipes.folder_lock import holds_files
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.jobs import check_jobs
 from tailgrad.recipes.many_runs import failure, run_many, title
-from tailgrad.recipes.run_folder import differing_keys, environment, read_json
+from tailgrad.recipes.run_folder import RunFolder, differing_keys, environment, read_json
 from tailgrad.recipes.spread import ENGINES, Spread, usual_jobs
 from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.talk import Talk
@@ -65,6 +66,7 @@ def compare(
     methods: Methods,
     *,
     seeds: int = 3,
+    split_seeds: int | Sequence[int] | None = None,
     regime: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -83,6 +85,7 @@ def compare(
         source: as for ``train``.
         methods: names or YAML files, or a mapping from a name of yours to a name, an overlay or a loss class.
         seeds: number of seeds, at least 1; below 3 nothing much can be told.
+        split_seeds: splits that are crossed with the seeds: how many, or which. None follows the rule above.
         regime: name or YAML file; default that of the source.
         overrides: laid over every run; keys of the regime only. ``train.max_minutes`` limits the whole study.
         out: study folder; default ``studies/<data>.<regime>``.
@@ -112,9 +115,10 @@ def compare(
     one_of("engine", engine, ENGINES)
     spread = Spread(usual_jobs(engine) if jobs is None else check_jobs(jobs), engine, address)
     overlays = _overlays(methods)
-    above = _regime_only(overrides or {})
+    above = regime_only(overrides or {})
     talk = Talk(console)
-    plans, opened = _plans(source, overlays, regime, above, seeds)
+    pairs = _pairs(seeds, split_seeds)
+    plans, opened = _plans(source, overlays, regime, above, pairs)
     first = plans[0]
     folder = Path(out) if out is not None else Path("studies") / f"{opened.name}.{first.regime}"
     differences = [key for key in differing_keys(plans[: len(overlays)]) if key != "method"]
@@ -124,13 +128,22 @@ def compare(
         _start(folder, plans, list(overlays), resume, talk)
         talk(f"{len(plans)} runs; the methods differ in {', '.join(differences) or 'nothing'}")
         results = _results(runs, plans, spread)
-        one_split = "test" in opened.given or first.split_seed is not None
+        one_split = "test" in opened.given or _is_one_split(plans)
         with of_shape(folder):
             comparison = conclude(results, own_test=one_split, focus=first.focus)
             tested = {c.method: runs.folder(c) for c in plans[: len(overlays)]}
             comparison["mcnemar_seed0"] = mcnemar(tested)
+            if one_split and comparison["unit"] == "seed":
+                comparison["paired"] = with_crossed(comparison["paired"], _folders(runs, plans))
         _write(folder, differences, comparison, results)
     return Study(folder, read_json(folder / "comparison.json"))
+
+
+def _folders(runs: StudyRuns, plans: Sequence[Config]) -> dict[str, list[RunFolder]]:
+    found: dict[str, list[RunFolder]] = {}
+    for config in plans:
+        found.setdefault(config.method, []).append(runs.folder(config))
+    return found
 
 
 def _results(runs: StudyRuns, plans: Sequence[Config], spread: Spread) -> dict[str, list[dict[str, Any]]]:
@@ -171,7 +184,16 @@ def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+def regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Overrides, unless they set what belongs to a method or to the comparison itself.
+
+    Raises:
+        InputError: they do.
+
+    Example:
+        >>> regime_only({"train": {"epochs": 3}})
+        {'train': {'epochs': 3}}
+    """
     for key in (*METHOD_KEYS, "method", "seed", "source", "regime"):
         if key in overrides:
             raise InputError(
@@ -181,20 +203,43 @@ def _regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     return overrides
 
 
+def _pairs(seeds: int, split_seeds: int | Sequence[int] | None) -> list[dict[str, int]]:
+    """Seed and split of every run of a method, split by split."""
+    if split_seeds is None:
+        return [{"seed": seed} for seed in range(seeds)]
+    if isinstance(split_seeds, int):
+        split_seeds = range(int(in_range("split_seeds", split_seeds, 1)))
+    if not split_seeds or len(set(split_seeds)) < len(split_seeds) or min(split_seeds) < 0:
+        raise InputError(
+            f"split_seeds must be different numbers of at least 0, got {list(split_seeds)}; name each once"
+        )
+    return [{"seed": seed, "split_seed": split} for split in split_seeds for seed in range(seeds)]
+
+
+def _is_one_split(plans: Sequence[Config]) -> bool:
+    """Whether all runs were told to share one split."""
+    splits = {config.split_seed for config in plans}
+    return len(splits) == 1 and splits != {None}
+
+
 def _plans(
     source: Any,
     overlays: Mapping[str, Mapping[str, Any]],
     regime: str | None,
     overrides: Mapping[str, Any],
-    seeds: int,
+    pairs: Sequence[Mapping[str, int]],
 ) -> tuple[list[Config], Source]:
     plans, opened = [], source
-    for seed in range(seeds):
+    for pair in pairs:
         for method in overlays.values():
-            layered = merge(overrides, {"seed": seed})
+            layered = merge(overrides, pair)
             config, opened = configure(source, opened=opened, method=method, regime=regime, overrides=layered)
             plans.append(config)
     return plans, opened
+
+
+def _splits(plans: Sequence[Config]) -> list[int | None]:
+    return list(dict.fromkeys(config.split_seed for config in plans))
 
 
 def _start(folder: Path, plans: Sequence[Config], methods: Sequence[str], resume: bool, talk: Talk) -> None:
@@ -209,7 +254,8 @@ def _start(folder: Path, plans: Sequence[Config], methods: Sequence[str], resume
         "source": first.source,
         "regime": first.regime,
         "methods": list(methods),
-        "seeds": len(plans) // len(methods),
+        "seeds": len({config.seed for config in plans}),
+        **({} if first.split_seed is None else {"split_seeds": _splits(plans)}),
         "focus": first.focus,
     }
     if (folder / "study.yaml").exists():

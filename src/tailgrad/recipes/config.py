@@ -41,11 +41,15 @@ class DataConfig(Section):
     val: Share = 0.15
     test: Share = 0.2
     near_duplicates: bool = True
+    group_duplicates: bool = True
+    """keep copies of an image on one side of a split; false lets them leak, to show how much that flatters"""
     drop_leaks: bool = False
     """leave training images out that are copies of images in a part that the source brings"""
     profile: Literal["default", "none", "exponential", "step", "pareto", "explicit"] = "default"
     imb_factor: Annotated[float, Field(gt=0)] | None = None
     counts: tuple[Count, ...] | None = None
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """share of training labels that are replaced by another class, to study wrong labels; never others"""
     skip_unreadable: bool = False
     root: str | None = None
     image_column: str | None = None

@@ -167,6 +167,7 @@ def _result(
         "best_epoch": fitted.best_epoch,
         "seconds": round(fitted.seconds, 2),
         "train_images": len(prepared.split.train),
+        "wrong_labels": prepared.wrong_labels,
         "classes": {"names": list(prepared.classes.names), "counts": list(prepared.classes.counts)},
         **{part: evaluation.to_dict() for part, evaluation in figures.items()},
     }

@@ -110,7 +110,8 @@ def title(config: Config) -> str:
         >>> title(Config(source="x", method="csba", seed=2))
         'csba seed 2'
     """
-    return f"{config.method} seed {config.seed}"
+    split = "" if config.split_seed is None else f" split {config.split_seed}"
+    return f"{config.method} seed {config.seed}{split}"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from tailgrad.data import (
     make_split,
     open_source,
 )
+from tailgrad.data.label_noise import noisy_labels
 from tailgrad.data.reading import PassedOver, Reading
 from tailgrad.data.residence import choose_residence, device_free_bytes
 from tailgrad.data.resident_loader import ResidentLoader
@@ -56,6 +57,7 @@ class Prepared:
         images: decoded uint8 images by part, or None where they are decoded while training.
         data: the data section of the configuration.
         reading: how images are decoded while training, and those that could not be.
+        wrong_labels: training labels that were replaced on purpose.
 
     Example:
         >>> from tailgrad.recipes.compose import compose
@@ -72,6 +74,7 @@ class Prepared:
     images: Mapping[str, Tensor] | None
     data: DataConfig
     reading: Reading = field(default_factory=Reading)
+    wrong_labels: int = 0
 
     def for_run(self) -> "Prepared":
         """The same data for one run of several, which counts for itself what it cannot read."""
@@ -164,13 +167,24 @@ def prepare(
     source, found = _thinned(whole, found, config, seed)
     split = make_split(source, seed=seed, val=config.data.val, test=config.data.test, groups=found)
     split = _without_leaks(split, config.data, say)
+    clean, source = source, _relabelled(source, split, config.data, say)
     classes = ClassInfo(source.class_names, _counts(source, split.train))
     if config.focus is not None:
         _check_focus(config.focus, classes.names, _counts(source, split.val))
     size = chosen_size(source, config.data, needed_size(config))
     say(_describe(source, split, size, classes, own_test))
     images = _resident(source, split, size, config, say)
-    return Prepared(source, split, size, classes, own_test, images, config.data, _reading(config))
+    wrong = int((source.labels != clean.labels).sum())
+    return Prepared(source, split, size, classes, own_test, images, config.data, _reading(config), wrong)
+
+
+def _relabelled(source: Source, split: Split, data: DataConfig, say: Say) -> Source:
+    """The source with wrong training labels where they are asked for, the same for every seed of a split."""
+    if not data.label_noise:
+        return source
+    say(f"training labels are replaced with probability {data.label_noise:g} (data.label_noise)")
+    found = noisy_labels(source.labels, split.train, data.label_noise, source.num_classes, split.seed)
+    return replace(source, labels=found)
 
 
 def _reading(config: Config) -> Reading:
@@ -233,6 +247,9 @@ def duplicates_of(source: Source, config: Config, say: Say = _silent) -> NDArray
         >>> len(duplicates_of(open_source("digits-lt"), Config(source="digits-lt")))
         1797
     """
+    if not config.data.group_duplicates:
+        say("warning: copies of training images may be tested on (data.group_duplicates=false)")
+        return np.arange(len(source.items), dtype=np.int64)
     near, many = config.data.near_duplicates, len(source.items) > MANY
     if many:
         say(

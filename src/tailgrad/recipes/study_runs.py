@@ -123,7 +123,7 @@ class StudyRuns:
     def _duplicates(self, config: Config) -> NDArray[np.int64]:
         if self._shared is not None and self._shared.exists():
             return _load(self._shared, len(self.opened.items))
-        groups = duplicates_of(self.opened, config)
+        groups = duplicates_of(self.opened, config, self.talk)
         if self._shared is not None:
             write_with(self._shared, lambda partial: _save(partial, groups))
         return groups

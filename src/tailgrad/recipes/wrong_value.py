@@ -24,8 +24,13 @@ _WORDS = {kind: words for words, kinds in _WANTED.items() for kind in kinds}
 _LONGEST = 200
 
 
-def explain(error: ValidationError) -> str:
+def explain(error: ValidationError, root: type[BaseModel] = Config, whole: str = "the configuration") -> str:
     """The first thing that is wrong: the key, what was wanted, what came, what to do.
+
+    Args:
+        error: what pydantic found.
+        root: the model that was filled in.
+        whole: what that is called.
 
     Example:
         >>> try:
@@ -37,9 +42,11 @@ def explain(error: ValidationError) -> str:
     first: Any = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        return f"{'.'.join(place)} is not a key of the configuration; {nearest(place[-1], _keys(place[:-1]))}"
+        return f"{'.'.join(place)} is not a key of {whole}; {nearest(place[-1], _keys(place[:-1], root))}"
     names = [part for part in place if re.fullmatch(r"\w+", part) and part not in _BRANCHES]
-    key, given = ".".join(names) or "the configuration", first["input"]
+    key, given = ".".join(names) or whole, first["input"]
+    if first["type"] == "value_error" and not names and root is not Config:  # it names the whole itself
+        return f"{first['ctx']['error']}; mend the file"
     if first["type"] == "value_error":
         return f"{key}: {first['ctx']['error']}, got {_brief(given)}; set another value"
     return f"{key} must {_wanted(first)}, got {_brief(given)}; {_remedy(first)}"
@@ -69,9 +76,9 @@ def _brief(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def _keys(place: Sequence[str]) -> list[str]:
+def _keys(place: Sequence[str], root: type[BaseModel]) -> list[str]:
     """Keys of the section at a place, none where there is no section."""
-    model: type[BaseModel] = Config
+    model = root
     for part in place:
         if part.isdecimal():  # a place in a list of sections
             continue

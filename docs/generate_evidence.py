@@ -1,0 +1,238 @@
+"""The page of evidence, from what is committed in ``results/``: called by ``docs/generate.py``."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tailgrad.evidence import StudyFile, read_study, studies
+from tailgrad.evidence.claim import CONFIRMED, NOT_CONFIRMED, UNKNOWN
+from tailgrad.recipes.table import metric_title
+
+Content = Mapping[str, Any]
+CONTROLS = ("wider_head", "se_gate")
+"""As many parameters as CSBA, without what it is named after."""
+WORDS = (CONFIRMED, NOT_CONFIRMED, UNKNOWN)
+INTRODUCTION = """\
+What was published, what is measured here, and what follows. A claim is **confirmed** where the figure lies
+on the claimed side with p < 0.05, two-sided, after Holm's correction over the claims of its study that
+answer the same question (its family); **not confirmed** where it lies on the other side by the same
+standard, or where the 95 % interval leaves out what was printed without lying on the claimed side; for
+"about as good", where the whole interval lies within the tolerance, or all of it outside. Anything else
+**cannot be told** with these data. Figures are means over seeds, or over splits where the data bring no
+test set, whose intervals then take the Nadeau-Bengio variance."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where results lie, how a table is written, and whether pictures can be linked to."""
+
+    results: Path
+    table: Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+    linked: bool
+
+    def parts(self) -> Iterator[str]:
+        """The page, part by part."""
+        records = _records(self.results)
+        main = _main(records)
+        yield "# Evidence"
+        yield INTRODUCTION
+        yield from self._front(main)
+        yield from self._summary(main)
+        yield from self._waiting(main)
+        for name, content in records.items():
+            yield from self._study(name, content)
+        yield from self._earlier()
+
+    def _front(self, main: Mapping[str, Content]) -> Iterator[str]:
+        claims = [(study, claim) for study, c in main.items() for claim in c["claims"] if _is_front(claim)]
+        measured = [(study, claim) for study, claim in claims if claim["found"] is not None]
+        yield "## First of all"
+        if not measured:
+            yield "CSBA against controls with as many parameters: waits to be run."
+            return
+        counts: dict[str, Counter[str]] = {}
+        for _, claim in measured:
+            counts.setdefault(claim.get("method", "other"), Counter())[claim["verdict"]] += 1
+        for method, found in counts.items():
+            yield (
+                f"`{method}` against controls with as many parameters: of {_claims(found.total())} measured, "
+                f"{_told(found)}."
+            )
+        measured.sort(key=lambda pair: WORDS.index(pair[1]["verdict"]), reverse=True)
+        yield "\n".join(
+            f"- **{claim['verdict'].capitalize()}**: {claim['text']} ({study}: {claim['why']})."
+            for study, claim in measured
+        )
+
+    def _summary(self, main: Mapping[str, Content]) -> Iterator[str]:
+        yield "## All studies"
+        counts = {study: Counter(claim["verdict"] for claim in c["claims"]) for study, c in main.items()}
+        total: Counter[str] = sum(counts.values(), Counter())
+        yield f"Of {_claims(total.total())} looked at, {_told(total)}."
+        rows = [
+            [f"`{study}`", main[study]["question"], *(str(found[word]) for word in WORDS)]
+            for study, found in counts.items()
+        ]
+        if rows:
+            yield self.table(("study", "question", *WORDS), rows)
+
+    def _waiting(self, main: Mapping[str, Content]) -> Iterator[str]:
+        waiting = [name for name in studies() if name not in main]
+        if waiting:
+            rows = [[f"`{name}`", read_study(name).question, f"`{_command(name)}`"] for name in waiting]
+            yield "## Waiting to be run"
+            yield self.table(("study", "question", "command"), rows)
+
+    def _study(self, name: str, content: Content) -> Iterator[str]:
+        yield f"## {content['study']}, size {content['size']}"
+        yield content["question"] + (f" ({content['paper']})" if content["paper"] else "")
+        if content["notes"]:
+            yield f"*{' '.join(content['notes'].split())}*"
+        yield from _unfinished(content)
+        if content["claims"]:
+            header = ("verdict", "claim", "who says so", "claimed", "printed", "measured", "n")
+            yield self.table(header, [_claim(claim) for claim in content["claims"]])
+        for group, record in content["groups"].items():
+            yield from self._group(group, record)
+        for table in content["tables"]:
+            yield f"**{table['title']}.** {table['note']}".strip()
+            yield self.table(table["header"], table["rows"])
+        yield (
+            f"![Chart of {name}]({name}/chart.svg)" if self.linked else f"Chart: `results/{name}/chart.svg`."
+        )
+        yield _origin(content)
+
+    def _group(self, name: str, record: Content) -> Iterator[str]:
+        comparison, about = record["comparison"], record["study"]
+        metric = comparison["metric"]
+        paired = {row["method"]: row for row in comparison["paired"] if row["metric"] == metric}
+        rows = [row for row in comparison["rows"] if row["metric"] == metric]
+        n, unit = rows[0]["n"], comparison.get("unit", "seed")
+        yield (
+            f"**{name}**: {about['source']}, regime {about['regime']}; {metric_title(metric)}, means over "
+            f"{n} {unit}{'' if n == 1 else 's'}, differences to {rows[0]['method']}."
+        )
+        header = ("method", metric_title(metric), "difference", "p after Holm", "verdict")
+        yield self.table(header, [_method(row, paired.get(row["method"])) for row in rows])
+
+    def _earlier(self) -> Iterator[str]:
+        found = {path.parent.name: _read(path) for path in sorted(self.results.glob("*/comparison.json"))}
+        if found:
+            yield "## Single comparisons"
+            yield "Made before there were studies; without claims."
+            rows = [
+                [f"`results/{name}`", c["what"], c["comparison"]["conclusion"], f"{c['commit']}, {c['date']}"]
+                for name, c in found.items()
+            ]
+            yield self.table(("where", "what", "conclusion", "commit, date"), rows)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _records(results: Path) -> dict[str, Content]:
+    """Every committed study by the name of its folder."""
+    return {path.parent.name: _read(path) for path in sorted(results.glob("*/evidence.json"))}
+
+
+def _main(records: Mapping[str, Content]) -> dict[str, Content]:
+    """One record a study: the full size, else the one with the most seeds."""
+    ranked = sorted(records.values(), key=lambda c: (c["size"] == "full", len(c["seeds"])))
+    return {content["study"]: content for content in sorted(ranked, key=lambda c: str(c["study"]))}
+
+
+def _claims(count: int) -> str:
+    return f"{count} claim{'' if count == 1 else 's'}"
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    sure = (f"{counts[word]} {'is' if counts[word] == 1 else 'are'} {word}" for word in WORDS[:2])
+    return f"{', '.join(sure)} and {counts[UNKNOWN]} {UNKNOWN}"
+
+
+def _is_front(claim: Content) -> bool:
+    """Whether a claim is told first: one against a control of as many parameters, or one that asks for it."""
+    return claim.get("against") in CONTROLS or bool(claim.get("front"))
+
+
+def _command(name: str) -> str:
+    study = read_study(name)
+    slots = [slot for slot, source in study.data.items() if source is None]
+    return " ".join(
+        ["tailgrad reproduce", name, *(f"--data {slot}=SOURCE" for slot in slots), "--record results"]
+    )
+
+
+def _unfinished(content: Content) -> Iterator[str]:
+    if content["missing"]:
+        yield f"Groups not run yet: {', '.join(content['missing'])}."
+    if content["failed"]:
+        yield f"Groups that failed: {'; '.join(f'{name}: {why}' for name, why in content['failed'].items())}."
+    known = {claim["id"] for claim in content["claims"]}
+    new = [claim.id for claim in _file(content["study"], content["size"]).claims if claim.id not in known]
+    if new:
+        yield f"Claims that came to the study later and are not judged here: {', '.join(new)}."
+
+
+def _file(name: str, size: str) -> StudyFile:
+    """The study as its file says now; an empty one where it is not in the package, or not of that size."""
+    if name not in studies():
+        return StudyFile(name=name, data={}, methods=("ce",))
+    study = read_study(name)
+    return study.at(size) if size in ("full", *study.sizes) else study.model_copy(update={"claims": ()})
+
+
+def _claim(claim: Content) -> list[str]:
+    found = claim["found"]
+    return [
+        claim["verdict"],
+        claim["text"],
+        claim["source"],
+        _claimed(claim),
+        _printed(claim.get("printed")),
+        "not yet" if found is None else _measured(found["value"], found),
+        str(len(found["values"]) or "") if found else "",
+    ]
+
+
+def _claimed(claim: Content) -> str:
+    if claim.get("near") is not None:
+        return f"{_printed(claim['near'])} within {_printed(claim['within'])}"
+    side = "above" if claim.get("above") is not None else "below"
+    return f"{side} {_printed(claim[side])}"
+
+
+def _method(row: Content, difference: Content | None) -> list[str]:
+    own = [row["method"], _measured(row["mean"], row)]
+    if difference is None:
+        return [*own, "", "", "reference"]
+    p = difference["p_holm"]
+    changed = _measured(difference["mean"], difference)
+    return [*own, changed, "" if p is None else f"{p:.3f}", difference["verdict"]]
+
+
+def _measured(value: float, ends: Content) -> str:
+    if ends["low"] is None:
+        return _number(value)
+    return f"{_number(value)} [{_number(ends['low'])}, {_number(ends['high'])}]"
+
+
+def _number(value: float) -> str:
+    small, large = 0 < abs(value) < 0.001, abs(value) >= 10
+    return f"{value:.4g}" if large else f"{value:.2g}" if small else f"{value:.3f}"
+
+
+def _printed(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _origin(content: Content) -> str:
+    hardware, seeds = content["hardware"], content["seeds"]
+    machine = hardware["gpu"] or f"{hardware['processor']}, {hardware['cores']} cores"
+    told = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed" if seeds else "no seeds"
+    return f"`{content['command']}`; commit {content['commit']}; {told}; {machine}; {content['date']}."

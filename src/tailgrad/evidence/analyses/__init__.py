@@ -1,0 +1,6 @@
+"""Experiments and measurements after training: one file each, one function ``analyse(lab) -> Analysis``.
+
+``lab.cell(name, make)`` computes once and keeps; ``lab.runs(group)`` are the finished runs of a group;
+``lab.settings`` come from the study file. An analysis trains on training data, chooses on validation data and
+reports on test data or, where the claim is about optimisation itself, on what it says it reports.
+"""

@@ -1,0 +1,112 @@
+"""A study as one JSON object: what was claimed, what was found, and all that it rests on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tailgrad.evidence.claim import Claim, Verdict
+from tailgrad.evidence.figures import Figure
+from tailgrad.evidence.provenance import plain_command
+from tailgrad.interference import Interference
+from tailgrad.recipes.run_folder import read_json
+from tailgrad.untrusted import of_shape, parse_yaml, yaml_text
+
+_KEPT = (
+    "method",
+    "seed",
+    "split_seed",
+    "epochs",
+    "best_epoch",
+    "train_images",
+    "parameters",
+    "classes",
+    "test",
+    "tuned",
+    "focus",
+)
+
+
+def group_record(folder: Path) -> dict[str, Any]:
+    """One group of runs: its comparison, every run's figures, splits, configuration and environment.
+
+    Nothing of the images is in it.
+
+    Args:
+        folder: of a finished comparison.
+
+    Raises:
+        InputError: a file of it is missing or damaged.
+
+    Example: see ``study``.
+    """
+    with of_shape(folder, "repeat the study with --resume"):
+        about = parse_yaml(yaml_text(folder / "study.yaml"))
+        about["source"] = Path(str(about["source"])).name
+        environment = about.pop("environment")
+        environment["command"] = plain_command(str(environment["command"]).split())
+        runs = [run for run in sorted((folder / "runs").glob("*")) if _is_finished(run)]
+        results = [read_json(run / "result.json") for run in runs]
+        splits = {str(read_json(run / "split.json")["sha256"]) for run in runs}
+        return {
+            "study": about,
+            "comparison": read_json(folder / "comparison.json"),
+            "runs": [{key: run.get(key) for key in _KEPT} for run in results],
+            "interference": [_conflict(run) for run in runs],
+            "configuration": _configuration(runs[0]),
+            "split_sha256": sorted(splits),
+            "environment": environment,
+        }
+
+
+def _is_finished(run: Path) -> bool:
+    """Whether a run came to its end; a study that grows has others beside those."""
+    return (run / "result.json").exists() and read_json(run / "result.json").get("status") == "finished"
+
+
+def _configuration(run: Path) -> dict[str, Any]:
+    """Of the first run; the others differ in what ``study.yaml`` calls differences, and seeds."""
+    content = dict(parse_yaml(yaml_text(run / "config.yaml")))
+    content["source"] = Path(str(content["source"])).name
+    if content["data"].get("root"):
+        content["data"]["root"] = Path(content["data"]["root"]).name
+    return content
+
+
+def _conflict(run: Path) -> dict[str, Any]:
+    stages = {}
+    for path in sorted((run / "interference").glob("*.json")):
+        found = Interference.load(path)
+        stages[path.stem] = {
+            "mean": found.mean,
+            "mean_null": found.mean_null,
+            "mean_excess": found.mean_excess,
+        }
+    return {"run": run.name, "group": "backbone", "stages": stages}
+
+
+def claim_record(claim: Claim, verdict: Verdict, figure: Figure | None) -> dict[str, Any]:
+    """A claim with what was found.
+
+    Example:
+        >>> claim = Claim(id="a", text="a helps", source="ours", figure="a", above=0)
+        >>> claim_record(claim, Verdict("cannot be told", "not measured yet"), None)["verdict"]
+        'cannot be told'
+    """
+    return {
+        **claim.model_dump(exclude_none=True, exclude_defaults=True),
+        **({} if claim.group is None else {"metric": claim.metric}),
+        "found": None if figure is None else figure.to_dict(),
+        "verdict": verdict.word,
+        "why": verdict.why,
+        "p_holm": verdict.p,
+    }
+
+
+def seeds_of(groups: Mapping[str, Mapping[str, Any]], own: Any = ()) -> list[int]:
+    """Every seed that was used.
+
+    Example:
+        >>> seeds_of({"a": {"runs": [{"seed": 1}, {"seed": 0}]}}, [2])
+        [0, 1, 2]
+    """
+    return sorted({int(run["seed"]) for group in groups.values() for run in group.get("runs", ())} | set(own))

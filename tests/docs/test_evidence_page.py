@@ -1,0 +1,121 @@
+"""The page of evidence says what the committed studies say, ours included."""
+
+import json
+import re
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tailgrad.evidence import studies
+
+ROOT = Path(__file__).resolve().parents[2]
+VERDICTS = ("confirmed", "not confirmed", "cannot be told")
+
+
+def table(header: Any, rows: Any) -> str:
+    return "\n".join(" | ".join(cells) for cells in (header, *rows))
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Callable[[], str]:
+    """The page of what lies in a folder."""
+    made: Any = runpy.run_path(str(ROOT / "docs" / "generate_evidence.py"))
+    return lambda: "\n\n".join(made["Page"](tmp_path, table, True).parts())
+
+
+def claim(number: int, verdict: str, **keys: Any) -> dict[str, Any]:
+    found = {"value": 0.04 + number, "low": 0.01 + number, "high": 0.07 + number, "values": [0.1, 0.2, 0.3]}
+    text = {"id": f"c{number}", "text": f"claim number {number}", "source": "Table 7"}
+    return {
+        **text,
+        "above": 0.0,
+        "printed": 0.0525,
+        "found": found,
+        "verdict": verdict,
+        "why": "so it is",
+        **keys,
+    }
+
+
+def write(folder: Path, claims: list[dict[str, Any]], name: str = "mine", size: str = "full") -> None:
+    rows = [
+        {"method": m, "metric": "macro_f1", "mean": mean, "low": mean - 0.1, "high": mean + 0.1, "n": 3}
+        for m, mean in (("ce", 0.31), ("csba", 0.47))
+    ]
+    paired = {"method": "csba", "metric": "macro_f1", "mean": 0.16, "low": 0.1, "high": 0.22, "p_holm": 0.02}
+    paired |= {"verdict": "better"}
+    comparison = {"metric": "macro_f1", "unit": "split", "rows": rows, "paired": [paired]}
+    group = {"comparison": comparison, "study": {"source": "pv", "regime": "csba-paper"}}
+    content = {"study": name, "size": size, "question": "Is it so?", "paper": "a paper"}
+    content |= {"notes": "be careful"}
+    content |= {"claims": claims, "groups": {"grouped": group}, "missing": ["naive"], "failed": {}}
+    content |= {"tables": [{"title": "Recall", "header": ["class"], "rows": [["cat"]], "note": "a note"}]}
+    content |= {"seeds": [0, 1, 2], "command": "tailgrad reproduce mine", "commit": "abc1234"}
+    content |= {"hardware": {"gpu": None, "processor": "AMD", "cores": 2}, "date": "2026-01-01"}
+    (folder / f"{name}.{size}").mkdir()
+    (folder / f"{name}.{size}" / "evidence.json").write_text(json.dumps(content))
+
+
+def test_everything_of_a_study_is_told(page: Any, tmp_path: Path) -> None:
+    write(tmp_path, [claim(0, "confirmed"), claim(1, "cannot be told", found=None)])
+    text = page()
+    for said in (
+        "confirmed | claim number 0 | Table 7 | above 0 | 0.0525 | 0.040 [0.010, 0.070] | 3",
+        "cannot be told | claim number 1 | Table 7 | above 0 | 0.0525 | not yet | ",
+        "Of 2 claims looked at, 1 is confirmed, 0 are not confirmed and 1 cannot be told.",
+        "`mine` | Is it so? | 1 | 0 | 1",
+        "Is it so? (a paper)",
+        "*be careful*",
+        "Groups not run yet: naive.",
+        "**grouped**: pv, regime csba-paper; macro-F1, means over 3 splits, differences to ce.",
+        "csba | 0.470 [0.370, 0.570] | 0.160 [0.100, 0.220] | 0.020 | better",
+        "**Recall.** a note",
+        "![Chart of mine.full](mine.full/chart.svg)",
+        "`tailgrad reproduce mine`; commit abc1234; 3 seeds; AMD, 2 cores; 2026-01-01.",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_where_a_control_is_not_beaten_the_front_says_so(page: Any, tmp_path: Path, verdict: str) -> None:
+    against = {"group": "g", "method": "csba", "against": "wider_head"}
+    write(tmp_path, [claim(0, verdict, **against), claim(1, "confirmed", method="csba", against="baseline")])
+    front = page().split("## First of all")[1].split("## ")[0]
+    counts = {word: int(word == verdict) for word in VERDICTS}
+    assert "`csba` against controls with as many parameters: of 1 claim measured" in front
+    assert f"{counts['confirmed']} {'is' if counts['confirmed'] else 'are'} confirmed" in front
+    assert f"**{verdict.capitalize()}**: claim number 0 (mine: so it is)." in front
+    assert "claim number 1" not in front
+
+
+def test_the_full_size_counts_and_smaller_ones_are_shown(page: Any, tmp_path: Path) -> None:
+    write(tmp_path, [claim(0, "confirmed")])
+    write(tmp_path, [claim(0, "not confirmed")], size="cpu")
+    text = page()
+    assert "Of 1 claim looked at, 1 is confirmed, 0 are not confirmed and 0 cannot be told." in text
+    assert "## mine, size full" in text
+    assert "## mine, size cpu" in text
+
+
+def test_what_has_no_record_waits_with_its_command(page: Any, tmp_path: Path) -> None:
+    before = page().split("## Waiting to be run")[1]
+    for name in studies():
+        assert f"`tailgrad reproduce {name} " in before
+    write(tmp_path, [], name="csba-pv")
+    after = page()
+    waiting = after.split("## Waiting to be run")[1].split("## ")[0]
+    assert "reproduce csba-pv " not in waiting
+    assert re.search("Claims that came to the study later and are not judged here: .", after)
+
+
+def test_pictures_and_files_of_the_committed_page_are_there() -> None:
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    assert all((ROOT / "results" / link).is_file() for link in links)
+    for folder in (ROOT / "results").glob("*/evidence.json"):
+        assert folder.stat().st_size < 10**6
+        assert str(Path.home()) not in folder.read_text(encoding="utf-8")

@@ -1,0 +1,91 @@
+"""What analyses of finished runs compute, on figures and features made for the purpose."""
+
+import numpy as np
+import pytest
+import torch
+
+from tailgrad.evidence.analyses.choice_by_validation import choice_table, choose
+from tailgrad.evidence.analyses.conflict_geometry import criteria, moved
+from tailgrad.evidence.analyses.linear_probe import balanced_index, probe
+from tailgrad.evidence.analyses.small_training import balanced_losses, small_network
+from tailgrad.evidence.analyses.threshold_gains import explained
+from tailgrad.interference import measure
+
+COUNTS = (30, 12, 6)
+
+
+def _planted(seed: int, n: int, signal: float) -> tuple[np.ndarray, np.ndarray]:
+    """Classes at three corners of a plane, in ten noisy dimensions and on scales that differ."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    corners = signal * np.array([[1.0, 0], [-0.5, 0.87], [-0.5, -0.87]])
+    features = rng.normal(size=(n, 10))
+    features[:, :2] += corners[labels]
+    return features * np.geomspace(0.01, 100, 10), labels
+
+
+def test_a_probe_finds_a_planted_representation_and_nothing_where_there_is_none() -> None:
+    (train, labels), (test, wanted) = _planted(0, 300, 6.0), _planted(1, 300, 6.0)
+    assert (probe(train, labels, test) == wanted).mean() > 0.97
+    (train, labels), (test, wanted) = _planted(2, 300, 0.0), _planted(3, 300, 0.0)
+    assert (probe(train, labels, test) == wanted).mean() < 0.45
+
+
+def test_a_dead_feature_does_not_stop_a_probe() -> None:
+    train, labels = _planted(0, 90, 6.0)
+    train[:, 9] = 5.0
+    assert (probe(train, labels, train) == labels).mean() > 0.9
+
+
+def test_probes_are_balanced_by_the_rarest_class() -> None:
+    labels = np.repeat([0, 1, 2], [9, 4, 6])
+    index = balanced_index(labels, seed=0)
+    assert np.bincount(labels[index]).tolist() == [4, 4, 4]
+    assert len(set(index.tolist())) == 12
+    assert (
+        index.tolist() == balanced_index(labels, seed=0).tolist() != balanced_index(labels, seed=1).tolist()
+    )
+
+
+def test_class_weights_leave_conflict_and_focal_does_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.repeat_interleave(torch.arange(3), torch.tensor(COUNTS))
+    inputs = torch.randn(len(target), 6, generator=generator) + 2 * torch.eye(6)[target]
+    net = small_network(6, 3, width=16, seed=0)
+    # Some confidence, so that examples of a class differ in what focal loss makes of them.
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
+    for _ in range(20):
+        optimizer.zero_grad()
+        balanced_losses(COUNTS)(net(inputs), target).mean().backward()  # type: ignore[no-untyped-call]  # torch
+        optimizer.step()
+    found = {
+        name: measure(net, [(inputs, target)], "all", criterion=criterion, folds=0).conflict
+        for name, criterion in {"plain": None, **criteria(COUNTS)}.items()
+    }
+    assert moved(found["class weights"], found["plain"]) < 1e-5
+    assert moved(found["focal"], found["plain"]) > 1e-3
+
+
+def test_what_tuning_explains_is_what_is_lost_of_the_gain() -> None:
+    plain = {"ce": np.array([0.5, 0.6]), "a": np.array([0.7, 0.7]), "b": np.array([0.6, 0.9])}
+    tuned = {"ce": np.array([0.65, 0.7]), "a": np.array([0.7, 0.7]), "b": np.array([0.65, 0.8])}
+    gain, left = explained(plain, tuned)
+    assert gain == pytest.approx([0.15, 0.2])
+    assert left == pytest.approx([0.025, 0.05])
+
+
+def test_a_choice_goes_by_the_mean_over_seeds_and_warns_at_the_edge() -> None:
+    scores = {0.01: [0.9, 0.1], 0.1: [0.6, 0.6], 1.0: [0.5, 0.65]}
+    inner = choose("sgd", scores)
+    assert (inner.value, inner.at_edge) == (0.1, False)
+    edge = choose("sgd", scores, highest=False)
+    assert (edge.value, edge.at_edge) == (0.01, True)
+    assert [row[-1] for row in choice_table([inner, edge], "rate").rows] == ["", "at the edge of the grid"]
+
+
+def test_balanced_losses_weigh_every_class_the_same() -> None:
+    target = torch.repeat_interleave(torch.arange(3), torch.tensor(COUNTS))
+    logits = torch.randn(len(target), 3, generator=torch.Generator().manual_seed(0))
+    losses = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    by_class = sum(losses[target == k].mean() for k in range(3)) / 3
+    assert balanced_losses(COUNTS)(logits, target).mean() == pytest.approx(float(by_class))
