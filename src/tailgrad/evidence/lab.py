@@ -117,6 +117,15 @@ class Lab:
         write_json(path, {"made_with": made_with, "content": content})
         return dict(read_json(path)["content"])
 
+    @property
+    def seeds(self) -> range:
+        """``settings.seeds`` of them from ``settings.first_seed`` on, 0 by default.
+
+        A study that was changed after a look at some seeds leaves those out of its result.
+        """
+        first = int(self.settings.get("first_seed", 0))
+        return range(first, first + int(self.settings["seeds"]))
+
     def runs(self, group: str) -> dict[str, list[RunFolder]]:
         """The finished runs of a group by method, in the order of splits and seeds.
 

@@ -30,7 +30,7 @@ class EncouragingLoss(nn.Module):
     Raises:
         InputError: an argument, shape, type or target value does not fit.
 
-    Source: Zhao et al., arXiv 2107.06898 ("Well-classified examples are underestimated"), as in its public
+    Source: Zhao et al., arXiv 2110.06537 ("Well-classified examples are underestimated"), as in its public
     code; LE = 0.75.
 
     Example:

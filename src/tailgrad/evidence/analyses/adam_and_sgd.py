@@ -29,7 +29,7 @@ def analyse(lab: Lab) -> Analysis:
     Settings: ``exponents``, ``rates`` (of each optimiser), ``examples``, ``bits``, ``steps`` (on all
     examples), ``width``, ``side``, ``seeds``.
     """
-    seeds = range(int(lab.settings["seeds"]))
+    seeds = lab.seeds
     found: Found = {}
     choices = []
     for exponent in lab.settings["exponents"]:

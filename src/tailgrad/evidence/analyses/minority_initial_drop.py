@@ -26,7 +26,7 @@ def analyse(lab: Lab) -> Analysis:
     Settings: ``tasks`` (name -> classes, null for all), ``imbalance``, ``steps``, ``rate``, ``width``,
     ``side``, ``seeds``.
     """
-    settings, seeds = lab.settings, range(int(lab.settings["seeds"]))
+    settings, seeds = lab.settings, lab.seeds
     cells = {
         (task, factor): [_cell(lab, task, classes, factor, seed) for seed in seeds]
         for task, classes in settings["tasks"].items()

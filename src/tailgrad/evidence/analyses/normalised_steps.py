@@ -34,7 +34,7 @@ def analyse(lab: Lab) -> Analysis:
 
     Settings: ``imbalance``, ``rates``, ``steps``, ``batch``, ``width``, ``side``, ``seeds``.
     """
-    seeds, rates = range(int(lab.settings["seeds"])), lab.settings["rates"]
+    seeds, rates = lab.seeds, lab.settings["rates"]
     found: dict[str, list[dict[str, Any]]] = {}
     choices = []
     for method in METHODS:

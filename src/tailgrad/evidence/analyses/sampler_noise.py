@@ -33,7 +33,7 @@ def analyse(lab: Lab) -> Analysis:
     Settings: ``imbalance``, ``rate``, ``steps`` (of training), ``batch``, ``batches`` (looked at), ``width``,
     ``side``, ``seeds``.
     """
-    seeds = range(int(lab.settings["seeds"]))
+    seeds = lab.seeds
     cells = {
         (when, sampler): [_cell(lab, when, sampler, seed) for seed in seeds]
         for when in WHEN

@@ -35,7 +35,7 @@ def analyse(lab: Lab) -> Analysis:
     Settings: ``imbalance``, ``rates``, ``radii`` (of SAM), ``steps``, ``batch``, ``width``, ``side``,
     ``seeds``, ``max_per_class`` (for curvature).
     """
-    seeds, radii = range(int(lab.settings["seeds"])), [float(rho) for rho in lab.settings["radii"]]
+    seeds, radii = lab.seeds, [float(rho) for rho in lab.settings["radii"]]
     choices = []
     found: dict[str, Cells] = {}
     for method, tried in {"sgd": [0.0], "sam": radii}.items():

@@ -28,7 +28,7 @@ def analyse(lab: Lab) -> Analysis:
     Settings: ``losses`` (name -> option and its grid, null for none), ``rates``, ``imbalance``, ``steps``,
     ``batch``, ``width``, ``side``, ``seeds``.
     """
-    seeds = range(int(lab.settings["seeds"]))
+    seeds = lab.seeds
     choices: list[Choice] = []
     found: dict[str, Cells] = {}
     for name, option in lab.settings["losses"].items():

@@ -38,7 +38,7 @@ def analyse(lab: Lab) -> Analysis:
     Settings: ``counts`` (training examples of each class, all divisors of the largest), ``rates``, ``steps``,
     ``batch``, ``width``, ``side``, ``seeds``.
     """
-    seeds = range(int(lab.settings["seeds"]))
+    seeds = lab.seeds
     exact = [lab.cell(f"exact.seed-{seed}", partial(_exact, lab, seed)) for seed in seeds]
     tried = {rate: {way: _runs(lab, way, rate, seeds) for way in WAYS} for rate in lab.settings["rates"]}
     scores = {rate: [c["val_recall"] for way in WAYS for c in cells[way]] for rate, cells in tried.items()}
