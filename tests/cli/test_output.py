@@ -65,6 +65,13 @@ def test_a_narrow_terminal_breaks_names_and_never_numbers(on_terminal: Any) -> N
     assert all(row[1] in "\n".join(shown) for row in ROWS)
 
 
+def test_a_narrow_terminal_breaks_headings_over_numbers_before_names(on_terminal: Any) -> None:
+    header = ["network", "noise of the head", "noise of the tail", "batches without"]
+    shown = on_terminal(show_table, "", header, [["trained", "0.050", "0.287", "0.083"]])
+    assert shown[-1].split() == ["trained", "0.050", "0.287", "0.083"]
+    assert max(map(len, shown)) <= 40
+
+
 def test_a_pipe_gets_a_row_a_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

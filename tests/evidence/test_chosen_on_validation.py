@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,16 +10,16 @@ from tailgrad.evidence import Lab, read_study, study
 from tailgrad.evidence.analyses.chosen_on_validation import analyse
 
 
-def _run(folder: Path, method: str, seed: int, val: float, test: float) -> None:
+def _run(folder: Path, method: str, seed: int, val: float, test: float, split: int = 0) -> None:
     place = folder / "runs" / f"{method}.seed{seed}"
     place.mkdir(parents=True)
-    parts = {
+    parts: dict[str, dict[str, Any]] = {
         part: {"balanced_accuracy": {"value": value}, "accuracy": {"value": value}}
         for part, value in {"val": val, "test": test}.items()
     }
-    (place / "result.json").write_text(
-        json.dumps({"method": method, "seed": seed, "split_seed": 0, "status": "finished", **parts})
-    )
+    parts["test"] |= {"images": 20}
+    about = {"method": method, "seed": seed, "split_seed": split, "status": "finished"}
+    (place / "result.json").write_text(json.dumps(about | parts | {"own_test": False, "train_images": 80}))
 
 
 def test_the_test_data_do_not_choose(tmp_path: Path) -> None:
@@ -30,6 +31,13 @@ def test_the_test_data_do_not_choose(tmp_path: Path) -> None:
     assert found.figures["group regret"].values == pytest.approx((0.10, 0.09, 0.08))
     chosen = [row for row in found.tables[0].rows if row[-1] == "chosen"]
     assert [row[0] for row in chosen] == ["fancy"]
+
+
+def test_redrawn_splits_widen_the_interval(tmp_path: Path) -> None:
+    for seed in range(3):
+        _run(tmp_path, "plain", seed, val=0.5, test=0.6 + 0.01 * seed, split=seed)
+    found = analyse(Lab(tmp_path / "analysis", {}, {"group": tmp_path}, {}))
+    assert found.figures["group"].extra_variance == pytest.approx(20 / 80)
 
 
 def test_smoke_size_runs_on_digits(tmp_path: Path) -> None:

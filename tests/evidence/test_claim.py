@@ -57,6 +57,14 @@ def test_a_printed_effect_that_the_interval_leaves_out_is_not_confirmed() -> Non
     assert word(at(0.06), above=0, printed=0.5) == CONFIRMED, "the claim is the side, not the size"
 
 
+def test_a_claimed_side_that_only_the_correction_leaves_open_is_not_refuted_by_its_size() -> None:
+    claims = [claim(above=0, printed=0.5), claim(id="d", above=0)]
+    both = judge(claims, {"c": at(HALF + 1e-3), "d": at(0.0)})
+    assert (both["c"].word, both["c"].p) == (UNKNOWN, pytest.approx(2 * (at(HALF + 1e-3).p(0) or 0)))
+    below = judge([claim(below=0, printed=-0.5), claims[1]], {"c": at(-HALF - 1e-3), "d": at(0.0)})
+    assert below["c"].word == UNKNOWN
+
+
 def test_near_is_equivalence() -> None:
     assert word(at(0.5), near=0.5, within=HALF + 1e-6) == CONFIRMED
     assert word(at(0.5), near=0.5, within=HALF - 1e-6) == UNKNOWN
@@ -132,6 +140,21 @@ def test_an_interval_made_otherwise_is_taken_as_normal() -> None:
     assert found.p(0) == pytest.approx(2 * stats.norm.sf(3), rel=1e-5)
     assert word(found, above=0) == CONFIRMED
     assert Figure(Estimate(0.3, 0.3, 0.3, "exact")).p(0) is None
+
+
+def test_an_interval_of_few_seeds_gives_the_p_value_of_its_student_quantile() -> None:
+    values = [0.1, 0.4, 0.3, 0.2, 0.6]
+    known = Figure.over(values)
+    found = Figure(known.mean, degrees=len(values) - 1)
+    for against in (0.0, 0.2, 0.9):
+        assert found.p(against) == pytest.approx(stats.ttest_1samp(values, against).pvalue)
+    assert Figure.from_dict(found.to_dict()) == found
+
+
+def test_an_end_that_a_bound_cuts_short_makes_no_finding() -> None:
+    whole, cut = (Figure(Estimate(0.9, -0.1, high, "jackknife"), degrees=4) for high in (1.9, 1.0))
+    assert cut.p(0) == whole.p(0)
+    assert word(cut, above=0) == UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ def measurement(excess: float, layers: dict[str, float]) -> Interference:
     )
 
 
-def write_runs(folder: Path, excess: Floats, f1: Floats, layer: Floats | None = None) -> Lab:
+def write_runs(
+    folder: Path, excess: Floats, f1: Floats, layer: Floats | None = None, *, redrawn: bool = False
+) -> Lab:
     """Runs of a group: excess and F1 of the tail class [S, M]."""
     for s in range(len(excess)):
         for m, method in enumerate(METHODS[: excess.shape[1]]):
@@ -54,7 +56,9 @@ def write_runs(folder: Path, excess: Floats, f1: Floats, layer: Floats | None = 
                 {"support": 9, "f1": {"value": v}, "recall": {"value": v}} for v in (0.9, 0.8, 0.7, f1[s, m])
             ]
             result: dict[str, Any] = {"method": method, "seed": s, "split_seed": 0, "status": "finished"}
-            result |= {"classes": {"names": list("wxyz"), "counts": COUNTS}, "test": {"classes": rows}}
+            result |= {"classes": {"names": list("wxyz"), "counts": COUNTS}, "train_images": 150}
+            result |= {"test": {"classes": rows, "images": 36}, "own_test": False}
+            result |= {"split_seed": s} if redrawn else {}
             write_json(run / "result.json", result)
             own = {"conv": float((excess if layer is None else layer)[s, m]), f"only.{method}": 0.1}
             measurement(float(excess[s, m]), own).save(run / "interference" / "heldout")
@@ -108,6 +112,22 @@ def test_only_seeds_that_all_methods_have_count(tmp_path: Path) -> None:
     found = analyse(lab)
     assert len(found.figures["heldout.f1.within_seed"].values) == SEEDS - 1
     assert list(found.seeds) == [0, 1, 2, 3, 5]
+
+
+def test_redrawn_splits_widen_every_interval(tmp_path: Path) -> None:
+    x, noise = drawn(7)
+    both = [
+        analyse(write_runs(tmp_path / str(redrawn), x, x + noise, redrawn=redrawn)).figures
+        for redrawn in (False, True)
+    ]
+    for name in ("within_seed", "within_method", "pooled"):
+        one, several = (figures[f"heldout.f1.{name}"] for figures in both)
+        assert (one.extra_variance, several.extra_variance) == (0.0, pytest.approx(36 / 150))
+        assert one.mean.value == pytest.approx(several.mean.value)
+        assert one.mean.low is not None
+        assert several.mean.low is not None
+        assert several.mean.low < one.mean.low
+        assert (several.p(0) or 0) > (one.p(0) or 0)
 
 
 def test_the_runs_behind_it_are_shown(tmp_path: Path) -> None:

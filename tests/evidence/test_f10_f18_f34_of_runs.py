@@ -1,14 +1,19 @@
 """What analyses of finished runs compute, on figures and features made for the purpose."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from tailgrad.evidence import Lab
+from tailgrad.evidence.analyses import threshold_gains
 from tailgrad.evidence.analyses.choice_by_validation import choice_table, choose
 from tailgrad.evidence.analyses.conflict_geometry import criteria, moved
 from tailgrad.evidence.analyses.linear_probe import balanced_index, probe
 from tailgrad.evidence.analyses.small_training import balanced_losses, small_network
 from tailgrad.evidence.analyses.threshold_gains import explained
+from tailgrad.files import write_json
 from tailgrad.interference import measure
 
 COUNTS = (30, 12, 6)
@@ -72,6 +77,18 @@ def test_what_tuning_explains_is_what_is_lost_of_the_gain() -> None:
     gain, left = explained(plain, tuned)
     assert gain == pytest.approx([0.15, 0.2])
     assert left == pytest.approx([0.025, 0.05])
+
+
+def test_gains_are_of_units_that_all_methods_have(tmp_path: Path) -> None:
+    """Each method misses another seed: what is left must not slip by one place."""
+    for method, seeds, gain in (("a", (0, 2, 3), 0.1), ("ce", (0, 1, 3), 0.0)):
+        for seed in seeds:
+            value = 0.1 * seed + gain
+            result = {"method": method, "seed": seed, "split_seed": 0, "status": "finished"}
+            result |= {"test": {"macro_f1": {"value": value}}, "tuned": {"macro_f1": value}}
+            write_json(tmp_path / "runs" / f"{method}.seed{seed}" / "result.json", result)
+    found = threshold_gains.analyse(Lab(tmp_path / "lab", {}, {"runs": tmp_path}, {"against": "ce"}))
+    assert found.figures["gain"].values == pytest.approx((0.1, 0.1))
 
 
 def test_a_choice_goes_by_the_mean_over_seeds_and_warns_at_the_edge() -> None:

@@ -81,3 +81,10 @@ def test_runs_are_finished_ones_by_method_in_the_order_of_splits_and_seeds(tmp_p
     }
     with pytest.raises(InputError, match="group must be a finished one of the study, got 'h'"):
         there.runs("h")
+
+
+@pytest.mark.parametrize("name", ["../one", "a/b", "a\0b"])
+def test_a_cell_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+    """Names are made of settings, which come from a file."""
+    with pytest.raises(InputError, match="name that can name a file"):
+        lab(tmp_path).cell(name, lambda: {"x": 1})

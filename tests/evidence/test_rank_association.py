@@ -138,3 +138,17 @@ def test_wrong_panels_are_refused() -> None:
         Panel(X * np.nan, Y)
     with pytest.raises(InputError, match="within must be a known name"):
         correlation(Panel(X, Y), "seeds")
+
+
+@pytest.mark.parametrize("seeds", [6, 12])
+def test_redrawn_splits_widen_the_jackknife_as_nadeau_and_bengio(seeds: int) -> None:
+    x, noise = np.random.default_rng(6).normal(size=(2, seeds, 5, 3))
+    panel, rho_splits = Panel(x, 0.2 * x + noise), 0.1
+    left = [
+        correlation(Panel(np.delete(panel.x, s, 0), np.delete(panel.y, s, 0)), "seed") for s in range(seeds)
+    ]
+    error = np.std(left, ddof=0) * (seeds - 1) ** 0.5
+    half = stats.t.ppf(0.975, seeds - 1) * error * (1 + seeds * rho_splits) ** 0.5
+    found = seed_interval(panel, "seed", extra_variance=rho_splits)
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+    assert found.how == f"jackknife 95% over {seeds} seeds, Nadeau-Bengio"

@@ -1,6 +1,7 @@
 """A whole study: what it leaves, how it goes on, and what it refuses before anything is trained."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,7 @@ def test_a_group_that_diverges_does_not_stop_the_others(plan: Any, tmp_path: Pat
     found = read_json(tmp_path / "study" / "evidence.json")
     assert (found["finished"], found["missing"], list(found["failed"])) == (["crossed"], ["fixed"], ["fixed"])
     assert found["claims"][0]["found"] is not None
+    assert str(tmp_path) not in found["failed"]["fixed"], "what is committed names no folder of this machine"
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, analyse: Any) -> None:
@@ -118,7 +120,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, analyse: Any) -> None:
 
 
 def test_an_analysis_reads_the_runs_and_gives_figures(
-    whole: Any, plan: Any, monkeypatch: pytest.MonkeyPatch
+    whole: Any, plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def analyse(lab: Lab) -> Analysis:
         runs = lab.runs("fixed")["focal"]
@@ -128,17 +130,18 @@ def test_an_analysis_reads_the_runs_and_gives_figures(
         return Analysis({"epochs": Figure.over([shift + v for v in values["epochs"]])}, [table], seeds=[9])
 
     fake(monkeypatch, analyse)
+    out = shutil.copytree(whole.folder, tmp_path / "study")
     plan |= {"analysis": "fake", "settings": {"shift": 1}}
     claim = {"id": "epochs", "text": "some", "source": "ours", "figure": "epochs", "above": 0}
     plan["claims"] = [*plan["claims"], claim]
-    found = study(StudyFile.model_validate(plan), out=whole.folder, resume=True)
+    found = study(StudyFile.model_validate(plan), out=out, resume=True)
     assert found.content["figures"]["epochs"]["value"] == 2.5
     assert found.content["claims"][-1]["why"].startswith("2.5 without an interval")
     assert found.content["seeds"] == [0, 1, 9]
     assert len(found.content["tables"][0]["rows"]) == 2
     plan["settings"] = {"shift": 2}
     with pytest.raises(InputError, match="must be made with the present settings"):
-        study(StudyFile.model_validate(plan), out=whole.folder, resume=True)
+        study(StudyFile.model_validate(plan), out=out, resume=True)
 
 
 def test_an_analysis_waits_for_all_groups(plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

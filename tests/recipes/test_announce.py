@@ -22,10 +22,10 @@ TARGET = torch.tensor(np.repeat([0, 1, 2], COUNTS))
 VALIDATION = 40
 
 
-def _said(runs_left: int = 1, seconds: float = 1.0, corrections: tuple[Any, ...] = (), **parts: Any) -> str:
+def _said(runs_left: int = 0, seconds: float = 1.0, corrections: tuple[Any, ...] = (), **parts: Any) -> str:
     stream = io.StringIO()
     say = Talk(Console(file=stream, width=10_000))
-    say.runs_left = runs_left
+    say.runs_left, say.is_study = runs_left or 1, runs_left > 0
     train = {"batch_size": 8, "epochs": 3, "precision": "float32", "channels_last": True}
     config = validate({"source": "x", "method": "mine", **parts, "train": train | parts.get("train", {})})
 
@@ -104,6 +104,7 @@ def test_the_ledger_is_said_whole_once_and_in_a_line_in_studies() -> None:
     weights = Correction("weight", tuple(float(-np.log(n)) for n in COUNTS))
     named = (("weights", weights),)
     alone, many = _said(corrections=named), _said(runs_left=2, corrections=named)
+    assert _said(runs_left=1, corrections=named).splitlines()[1:] == many.splitlines()[1:]
     assert len(_said().splitlines()) == 1
     whole = str(ledger(named, COUNTS, class_names=("a", "b", "c")))
     assert alone.splitlines()[1:] == whole.splitlines()

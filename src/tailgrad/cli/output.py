@@ -82,20 +82,31 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     """
     if title:
         show_text(title)
+    # Rich takes 80 columns where there is no terminal; a file or a pipe gets every row on one line.
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
+    console = Console(width=wide)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, name in enumerate(header):
+    for place, name in enumerate(_headings(header, rows, console.width)):
         numbers = bool(rows) and all(_is_number(row[place]) for row in rows)
         plain = numbers and all("[" not in row[place] for row in rows)
         whole = numbers or name in _NEVER_BROKEN
         table.add_column(name, justify="right" if plain else "left", no_wrap=whole, overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    # Rich takes 80 columns where there is no terminal; a file or a pipe gets every row on one line.
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
-    console = Console(width=wide)
     with console.capture() as lines:
         console.print(table)
     print("\n".join(line.rstrip() for line in lines.get().splitlines()))
+
+
+def _headings(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """The headings; where the table is too wide, those over numbers a word a line: names give way."""
+    widest = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    if sum(widest) + 2 * (len(widest) - 1) <= width:
+        return list(header)
+    return [
+        name.replace(" ", "\n") if rows and all(_is_number(row[place]) for row in rows) else name
+        for place, name in enumerate(header)
+    ]
 
 
 def _wrapped(line: str) -> str:

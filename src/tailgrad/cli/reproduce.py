@@ -45,7 +45,7 @@ def reproduce(
 
     Examples:
         tailgrad reproduce
-        tailgrad reproduce csba-pv --data pv=photos/ --size quick
+        tailgrad reproduce csba-pv --data pv=photos/ --size cpu
         tailgrad reproduce csba-pv --data photos/ --max-minutes 60 --resume
     """
     if name is None:

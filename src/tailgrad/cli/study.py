@@ -144,7 +144,10 @@ def show_evidence(evidence: Any, record: Path | None, as_json: bool) -> None:
         return
     if content["claims"]:
         rows = [_claim(claim) for claim in content["claims"]]
-        show_table("Claims, 95 % intervals", ["verdict", "claim", "measured", "printed"], rows)
+        header = ["verdict", "claim", "claimed", "measured", "p", "printed"]
+        show_table("Claims, 95 % intervals, p after Holm", header, rows)
+        if content["size"] == "smoke":
+            show_text("A smoke edition shows that everything works; its verdicts mean nothing.")
     for name, group in content["groups"].items():
         show_raw("")
         show_comparison(group["comparison"], f"{name}: ")
@@ -159,4 +162,19 @@ def show_evidence(evidence: Any, record: Path | None, as_json: bool) -> None:
 def _claim(claim: Mapping[str, Any]) -> list[str]:
     found, printed = claim["found"], claim.get("printed")
     measured = "not yet" if found is None else interval(found, ".3g")
-    return [claim["verdict"], claim["text"], measured, "" if printed is None else f"{printed:.4g}"]
+    p, shown = claim["p_holm"], "" if printed is None else f"{printed:.4g}"
+    return [
+        claim["verdict"],
+        claim["text"],
+        _claimed(claim),
+        measured,
+        "" if p is None else f"{p:.3f}",
+        shown,
+    ]
+
+
+def _claimed(claim: Mapping[str, Any]) -> str:
+    if "near" in claim:
+        return f"{claim['near']:.4g} within {claim['within']:.4g}"
+    side = "above" if "above" in claim else "below"
+    return f"{side} {claim[side]:.4g}"

@@ -23,6 +23,7 @@ class Figure:
         values: one a unit; empty where the interval was made in another way.
         extra_variance: the Nadeau-Bengio term n_test / n_train of resampled splits, else 0.
         what: in words, for a table.
+        degrees: of the Student quantile that made an interval without values; None for a normal one.
 
     Example:
         >>> found = Figure.over([0.60, 0.62, 0.64], what="macro-F1")
@@ -34,6 +35,7 @@ class Figure:
     values: tuple[float, ...] = ()
     extra_variance: float = 0.0
     what: str = ""
+    degrees: int | None = None
 
     @classmethod
     def over(cls, values: Sequence[float], *, extra_variance: float = 0.0, what: str = "") -> "Figure":
@@ -48,16 +50,24 @@ class Figure:
     def p(self, against: float) -> float | None:
         """Two-sided p value of the mean being ``against``; None where no spread is known.
 
-        Without values it is taken from the interval, as if that were a normal one.
+        Without values it is taken from the end of the interval on the side of ``against``; the other end may
+        be cut short by a bound, and would make the interval look narrower than it is.
         """
         if self.mean.low is None or self.mean.high is None:
             return None
         distance = self.mean.value - against
         if not self.values:
-            error = (self.mean.high - self.mean.low) / (2 * float(special.ndtri(0.975)))
-            return float(2 * special.ndtr(-abs(distance) / error)) if error else None
+            reach = (self.mean.value - self.mean.low) if distance > 0 else (self.mean.high - self.mean.value)
+            return self._p_of(abs(distance) / reach) if reach > 0 else None
         error = float(np.std(self.values, ddof=1)) * (1 / len(self.values) + self.extra_variance) ** 0.5
         return float(2 * special.stdtr(len(self.values) - 1, -abs(distance) / error))
+
+    def _p_of(self, share: float) -> float:
+        """Two-sided p value of so many half widths of the 95 % interval."""
+        if self.degrees is None:
+            return float(2 * special.ndtr(-share * float(special.ndtri(0.975))))
+        quantile = float(special.stdtrit(self.degrees, 0.975))
+        return float(2 * special.stdtr(self.degrees, -share * quantile))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that JSON can hold."""
@@ -66,13 +76,15 @@ class Figure:
             "values": list(self.values),
             "extra_variance": self.extra_variance,
             "what": self.what,
+            **({} if self.degrees is None else {"degrees": self.degrees}),
         }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Figure":
         """Inverse of `to_dict`."""
         mean = Estimate(*(fields[key] for key in ("value", "low", "high", "how")))
-        return cls(mean, tuple(fields["values"]), fields["extra_variance"], fields["what"])
+        rest = fields["extra_variance"], fields["what"], fields.get("degrees")
+        return cls(mean, tuple(fields["values"]), *rest)
 
 
 def run_figure(result: RunResult, metric: str) -> float:
@@ -119,7 +131,13 @@ def units(results: Sequence[RunResult], metric: str) -> dict[int, float]:
     return {unit: float(np.mean(values)) for unit, values in gathered.items()}
 
 
-def _pair(result: RunResult) -> tuple[int, int]:
+def pair_of(result: RunResult) -> tuple[int, int]:
+    """Split and seed of a run: what it has in common with the run of another method.
+
+    Example:
+        >>> pair_of({"seed": 2, "split_seed": 0})
+        (0, 2)
+    """
     return int(result["split_seed"]), int(result["seed"])
 
 
@@ -146,9 +164,9 @@ def difference(
     if against is None:
         values = units(results, metric)
     else:
-        shared = {_pair(run) for run in results} & {_pair(run) for run in against}
-        results = [run for run in results if _pair(run) in shared]
-        others = units([run for run in against if _pair(run) in shared], metric)
+        shared = {pair_of(run) for run in results} & {pair_of(run) for run in against}
+        results = [run for run in results if pair_of(run) in shared]
+        others = units([run for run in against if pair_of(run) in shared], metric)
         values = {unit: value - others[unit] for unit, value in units(results, metric).items()}
     if not values:
         raise InputError(

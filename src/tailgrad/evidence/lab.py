@@ -10,6 +10,7 @@ from typing import Any
 from tailgrad.checks import InputError, nearest
 from tailgrad.engine import Interrupted
 from tailgrad.evidence.figures import Figure
+from tailgrad.evidence.group_runs import group_runs
 from tailgrad.files import write_json
 from tailgrad.recipes.run_folder import RunFolder, read_json
 from tailgrad.recipes.talk import Talk
@@ -97,9 +98,13 @@ class Lab:
             make: gives a mapping that JSON can hold.
 
         Raises:
-            InputError: the kept cell was made with other settings.
+            InputError: the kept cell was made with other settings, or the name leads to another folder.
             Interrupted: the time is used up; cells that are finished are kept.
         """
+        if Path(name).name != name or "\0" in name:
+            raise InputError(
+                f"a cell must have a name that can name a file, got {name!r}; mend the settings it is made of"
+            )
         path = self.folder / "cells" / f"{name}.json"
         made_with = json.loads(json.dumps({"settings": dict(self.settings), "data": dict(self.data)}))
         if path.exists():
@@ -137,9 +142,7 @@ class Lab:
                 f"group must be a finished one of the study, got {group!r}; {nearest(group, self.groups)}"
             )
         found: dict[str, list[RunFolder]] = {}
-        folders = [RunFolder(path) for path in sorted((self.groups[group] / "runs").glob("*"))]
-        ended = [(folder, folder.result()) for folder in folders if folder.finished]
-        finished = [pair for pair in ended if pair[1]["status"] == "finished"]
+        finished = group_runs(self.groups[group])
         for folder, result in sorted(finished, key=lambda pair: (pair[1]["split_seed"], pair[1]["seed"])):
             found.setdefault(str(result["method"]), []).append(folder)
         return found

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tailgrad.evidence.figures import Figure, RunResult, difference
+from tailgrad.evidence.figures import Figure, RunResult, difference, pair_of
 from tailgrad.recipes.run_folder import RunFolder
 
 
@@ -56,5 +56,5 @@ def _with(runs: Sequence[RunResult], metric: str) -> list[RunResult]:
 
 
 def _share_a_unit(runs: Sequence[RunResult], against: Sequence[RunResult] | None) -> bool:
-    units = {(run["split_seed"], run["seed"]) for run in runs}
-    return bool(units if against is None else units & {(run["split_seed"], run["seed"]) for run in against})
+    units = {pair_of(run) for run in runs}
+    return bool(units if against is None else units & {pair_of(run) for run in against})

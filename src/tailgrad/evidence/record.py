@@ -1,11 +1,13 @@
 """A study as one JSON object: what was claimed, what was found, and all that it rests on."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tailgrad.evidence.claim import Claim, Verdict
 from tailgrad.evidence.figures import Figure
+from tailgrad.evidence.group_runs import group_runs
 from tailgrad.evidence.provenance import plain_command
 from tailgrad.interference import Interference
 from tailgrad.recipes.run_folder import read_json
@@ -43,9 +45,9 @@ def group_record(folder: Path) -> dict[str, Any]:
         about = parse_yaml(yaml_text(folder / "study.yaml"))
         about["source"] = Path(str(about["source"])).name
         environment = about.pop("environment")
-        environment["command"] = plain_command(str(environment["command"]).split())
-        runs = [run for run in sorted((folder / "runs").glob("*")) if _is_finished(run)]
-        results = [read_json(run / "result.json") for run in runs]
+        environment["command"] = plain_command(shlex.split(str(environment["command"])))
+        finished = group_runs(folder)
+        runs, results = [run.path for run, _ in finished], [result for _, result in finished]
         splits = {str(read_json(run / "split.json")["sha256"]) for run in runs}
         return {
             "study": about,
@@ -56,11 +58,6 @@ def group_record(folder: Path) -> dict[str, Any]:
             "split_sha256": sorted(splits),
             "environment": environment,
         }
-
-
-def _is_finished(run: Path) -> bool:
-    """Whether a run came to its end; a study that grows has others beside those."""
-    return (run / "result.json").exists() and read_json(run / "result.json").get("status") == "finished"
 
 
 def _configuration(run: Path) -> dict[str, Any]:

@@ -332,7 +332,7 @@ class _Desk:
             "notes": self.plan.notes,
             "finished": sorted(records),
             "missing": sorted(set(groups) - set(records)),
-            "failed": self.failed,
+            "failed": {name: why.replace(f"{self.folder}/", "") for name, why in self.failed.items()},
             "claims": [claim_record(c, verdicts[c.id], figures.get(c.id)) for c in self.plan.claims],
             "figures": {name: figure.to_dict() for name, figure in analysis.figures.items()},
             "tables": [table.to_dict() for table in analysis.tables],

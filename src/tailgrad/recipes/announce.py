@@ -29,7 +29,7 @@ def announce(job: Job, seconds: float) -> None:
         f"{config.train.epochs} epochs of {steps} steps, {needed}{_stages(job)}"
     )
     if job.prior.entries:
-        say(str(job.prior) if say.runs_left == 1 else f"class prior: {str(job.prior).splitlines()[-1]}")
+        say(str(job.prior) if not say.is_study else f"class prior: {str(job.prior).splitlines()[-1]}")
 
 
 def _stages(job: Job) -> str:

@@ -154,7 +154,7 @@ def _results(runs: StudyRuns, plans: Sequence[Config], spread: Spread) -> dict[s
     results: dict[str, list[dict[str, Any]]] = {config.method: [] for config in plans}
     failed: dict[str, dict[str, Any]] = {}
     for left, config in zip(range(len(plans), 0, -1), plans, strict=True):
-        runs.talk.runs_left = left
+        runs.talk.runs_left, runs.talk.is_study = left, True
         try:
             results[config.method].append(runs.result(config))
         except Diverged as error:

@@ -25,6 +25,7 @@ class Talk:
     def __init__(self, console: Console | None) -> None:
         self.console = console
         self.runs_left = 1
+        self.is_study = False
         self._warned: set[str] = set()
 
     def __call__(self, text: str) -> None:

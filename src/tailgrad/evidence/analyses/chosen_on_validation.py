@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tailgrad.evidence.analyses.finished_runs import extra_variance
 from tailgrad.evidence.figures import Figure, units
 from tailgrad.evidence.lab import Analysis, Lab, Table
 
@@ -30,8 +31,10 @@ def analyse(lab: Lab) -> Analysis:
         results = {name: [run.result() for run in runs] for name, runs in lab.runs(group).items()}
         best = chosen(results, metric)
         accuracy = {name: units(runs, "accuracy") for name, runs in results.items()}
-        figures[group] = Figure.over(list(accuracy[best].values()), what=f"test accuracy of {best}")
-        figures[f"{group} regret"] = _regret(accuracy, best)
+        wider = extra_variance(results[best])
+        values = list(accuracy[best].values())
+        figures[group] = Figure.over(values, extra_variance=wider, what=f"test accuracy of {best}")
+        figures[f"{group} regret"] = _regret(accuracy, best, wider)
         tables.append(_table(group, results, metric, best))
     return Analysis(figures, tables)
 
@@ -56,12 +59,12 @@ def _mean(runs: Sequence[Mapping[str, Any]], part: str, metric: str) -> float:
     return float(np.mean([run[part][metric]["value"] for run in runs]))
 
 
-def _regret(accuracy: Mapping[str, Mapping[int, float]], best: str) -> Figure:
+def _regret(accuracy: Mapping[str, Mapping[int, float]], best: str, wider: float) -> Figure:
     """Chosen by validation against chosen by the test data themselves, unit by unit."""
     highest = max(accuracy, key=lambda name: float(np.mean(list(accuracy[name].values()))))
     shared = [unit for unit in accuracy[best] if unit in accuracy[highest]]
     values = [accuracy[highest][unit] - accuracy[best][unit] for unit in shared]
-    return Figure.over(values, what=f"test accuracy of {highest} above {best}")
+    return Figure.over(values, extra_variance=wider, what=f"test accuracy of {highest} above {best}")
 
 
 def _table(group: str, results: Results, metric: str, best: str) -> Table:

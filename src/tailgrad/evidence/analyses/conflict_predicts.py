@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 
 from tailgrad.checks import InputError
 from tailgrad.evaluate import Estimate, holm
-from tailgrad.evidence.analyses.finished_runs import class_figures, tail_of, with_given_runs
+from tailgrad.evidence.analyses.finished_runs import (
+    class_figures,
+    extra_variance,
+    tail_of,
+    with_given_runs,
+)
 from tailgrad.evidence.analyses.rank_association import (
     WITHIN,
     Panel,
@@ -42,6 +47,7 @@ class Runs(NamedTuple):
         classes: C names.
         figures: metric -> [S, M, C].
         agreement: mean cosine with the other classes' gradients -> [S, M, C].
+        extra: the Nadeau-Bengio term of resampled splits, else 0.
     """
 
     methods: tuple[str, ...]
@@ -49,6 +55,7 @@ class Runs(NamedTuple):
     classes: tuple[str, ...]
     figures: dict[str, Floats]
     agreement: dict[Key, Floats]
+    extra: float
 
 
 def analyse(lab: Lab) -> Analysis:
@@ -84,6 +91,7 @@ def _read(lab: Lab, group: str) -> Runs:
             "run more"
         )
     grid = [[runs[unit] for runs in found.values()] for unit in units]
+    extra = extra_variance([row[0].result() for row in grid])
     classes = grid[0][0].result()["classes"]
     tail = tail_of(classes["counts"])
     figures = {
@@ -91,7 +99,7 @@ def _read(lab: Lab, group: str) -> Runs:
         for metric in METRICS
     }
     names = tuple(str(classes["names"][k]) for k in tail)
-    return Runs(tuple(found), tuple(units), names, figures, _agreement(grid, tail, group))
+    return Runs(tuple(found), tuple(units), names, figures, _agreement(grid, tail, group), extra)
 
 
 def _agreement(grid: Sequence[Sequence[RunFolder]], tail: Sequence[int], group: str) -> dict[Key, Floats]:
@@ -143,21 +151,23 @@ def _figures(runs: Runs) -> Iterator[tuple[str, Figure]]:
         for metric in METRICS if (kind, layer) == ("excess", "") else ():
             panel = _panel(runs, (stage, kind, layer), metric)
             if panel is not None:
-                yield from _of_panel(f"{stage}.{metric}", panel)
+                yield from _of_panel(f"{stage}.{metric}", panel, runs.extra)
 
 
-def _of_panel(name: str, panel: Panel) -> Iterator[tuple[str, Figure]]:
+def _of_panel(name: str, panel: Panel, extra: float) -> Iterator[tuple[str, Figure]]:
     what = "rank correlation of excess and figure of a tail class"
     values = [value for value in by_seed(panel) if np.isfinite(value)]
     words = f"{what}, method against method in a seed"
-    yield f"{name}.within_seed", Figure.over(values, what=words) if values else Figure(_UNKNOWN, what=words)
-    within_method = seed_interval(panel, "method")
-    yield f"{name}.within_method", _known(within_method, f"{what}, seed against seed of a method")
-    yield f"{name}.pooled", _known(seed_interval(panel, "nothing"), f"{what}, over all runs")
+    found = Figure.over(values, extra_variance=extra, what=words) if values else Figure(_UNKNOWN, what=words)
+    yield f"{name}.within_seed", found
+    yield f"{name}.within_method", _known(panel, "method", extra, f"{what}, seed against seed of a method")
+    yield f"{name}.pooled", _known(panel, "nothing", extra, f"{what}, over all runs")
 
 
-def _known(found: Estimate, what: str) -> Figure:
-    return Figure(found if np.isfinite(found.value) else _UNKNOWN, what=what)
+def _known(panel: Panel, within: str, extra: float, what: str) -> Figure:
+    found = seed_interval(panel, within, extra_variance=extra)
+    mean = found if np.isfinite(found.value) else _UNKNOWN
+    return Figure(mean, extra_variance=extra, what=what, degrees=len(panel.x) - 1)
 
 
 def _summary(runs: Runs, group: str) -> Table:
@@ -166,20 +176,22 @@ def _summary(runs: Runs, group: str) -> Table:
         for metric in METRICS if not key[2] else ():
             panel = _panel(runs, key, metric)
             if panel is not None:
-                cells = [cell for within in WITHIN for cell in _cells(panel, within)]
+                cells = [cell for within in WITHIN for cell in _cells(panel, within, runs.extra)]
                 rows.append((key[0], key[1], metric, f"{mean_kendall(panel):.2f}", *cells))
     columns = (f"within {within}{suffix}" for within in WITHIN for suffix in ("", ", p"))
     header = ("measured", "kind", "metric", "Kendall within seed", *columns)
     note = (
         f"Tail classes {', '.join(runs.classes)}; {len(runs.methods)} methods, {len(runs.units)} seeds. "
-        "Spearman with an interval over whole seeds; p by exchanging methods within a seed, seeds within a "
-        "method, or whole methods. 'Within nothing' is pooled: it mostly compares the methods' means."
+        "Spearman with an interval over whole seeds; p, which takes seeds for independent, by exchanging "
+        "methods within a seed, seeds within a method, or whole methods. 'Within nothing' is pooled: it "
+        "mostly compares the methods' means."
     )
     return Table(f"Does less conflict go with better tails? ({group})", header, tuple(rows), note)
 
 
-def _cells(panel: Panel, within: str) -> tuple[str, str]:
-    return str(seed_interval(panel, within)), f"{permutation_p(panel, within):.3f}"
+def _cells(panel: Panel, within: str, extra: float) -> tuple[str, str]:
+    interval = seed_interval(panel, within, extra_variance=extra)
+    return str(interval), f"{permutation_p(panel, within):.3f}"
 
 
 def _layers(runs: Runs, group: str) -> Table:

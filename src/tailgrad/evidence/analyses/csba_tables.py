@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tailgrad.evaluate import Estimate
-from tailgrad.evidence.figures import Figure, difference
+from tailgrad.evidence.figures import Figure, difference, pair_of
 from tailgrad.evidence.lab import Analysis, Lab, Table
 from tailgrad.evidence.measured import cell_name, figure_of, measured
 from tailgrad.interference import Interference
@@ -126,17 +126,13 @@ def _add_pairs(
     reference = _reference(lab, key, folders)
     if reference is None:
         return
-    others = {_unit(folder.result()): folder for folder in folders[reference]}
+    others = {pair_of(folder.result()): folder for folder in folders[reference]}
     for place, folder in enumerate(folders[key]):
-        other = others.get(_unit(runs[place]))
+        other = others.get(pair_of(runs[place]))
         if other is not None:
             name = f"pairs.{cell_name(folder)}"
             kept = lab.cell(name, partial(_worst, other, folder))
             runs[place] = measured(runs[place], kept["changes"]) | {"pairs": kept["pairs"]}
-
-
-def _unit(result: Mapping[str, Any]) -> tuple[int, int]:
-    return int(result["split_seed"]), int(result["seed"])
 
 
 def _worst(reference: RunFolder, method: RunFolder) -> dict[str, Any]:

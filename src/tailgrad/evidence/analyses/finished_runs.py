@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tailgrad.checks import InputError
-from tailgrad.evaluate import thirds
+from tailgrad.evaluate import thirds, units_of
+from tailgrad.evidence.figures import Figure
 from tailgrad.evidence.lab import Lab
 from tailgrad.recipes.assemble import device_of
 from tailgrad.recipes.restore import Restored
@@ -109,6 +110,23 @@ def extra_variance(results: Sequence[Result]) -> float:
         >>> extra_variance([run | {"split_seed": 0}, run | {"split_seed": 1}])
         0.25
     """
-    drawn_anew = len({run["split_seed"] for run in results}) > 1 and not results[0]["own_test"]
-    ratios = [run["test"]["images"] / run["train_images"] for run in results]
-    return float(np.mean(ratios)) if drawn_anew else 0.0
+    if len({run["split_seed"] for run in results}) < 2 or results[0]["own_test"]:
+        return 0.0
+    return float(np.mean([run["test"]["images"] / run["train_images"] for run in results]))
+
+
+def over_units(results: Sequence[Result], values: Sequence[float], what: str) -> Figure:
+    """The mean of one value a run, where the seeds of one split of several make one unit.
+
+    Args:
+        results: of the runs.
+        values: one a run, finite.
+        what: in words.
+
+    Example:
+        >>> runs = [{"seed": s, "split_seed": i, "own_test": True} for i in (0, 1) for s in (0, 1)]
+        >>> over_units(runs, [0.1, 0.3, 0.4, 0.6], "gain").values
+        (0.2, 0.5)
+    """
+    units = units_of([(run["seed"], run["split_seed"]) for run in results])
+    return Figure.over(units.means(values), extra_variance=extra_variance(results), what=what)

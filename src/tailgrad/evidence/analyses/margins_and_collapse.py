@@ -25,7 +25,7 @@ from scipy.stats import spearmanr
 from tailgrad.checks import InputError
 from tailgrad.evaluate import thirds
 from tailgrad.evidence.analyses.stored_logits import Part, stored_logits
-from tailgrad.evidence.figures import Figure, units
+from tailgrad.evidence.figures import Figure, pair_of, units
 from tailgrad.evidence.lab import Analysis, Lab, Table
 from tailgrad.evidence.measured import cell_name, figure_of, measured
 from tailgrad.interference import Interference
@@ -123,15 +123,11 @@ def _mean_runs(methods: Sequence[Sequence[Mapping[str, Any]]], what: str) -> lis
     kept = [[run for run in runs if what in run["test"]] for runs in methods]
     found = []
     for run in kept[0]:
-        same = [other for runs in kept for other in runs if _unit(other) == _unit(run)]
+        same = [other for runs in kept for other in runs if pair_of(other) == pair_of(run)]
         if len(same) == len(kept):
             mean = float(np.mean([other["test"][what]["value"] for other in same]))
             found.append(measured(run, {what: mean}))
     return found
-
-
-def _unit(run: Mapping[str, Any]) -> tuple[int, int]:
-    return int(run["split_seed"]), int(run["seed"])
 
 
 def _rank(runs: Runs, first: str, second: str) -> Figure:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tailgrad.checks import InputError
-from tailgrad.evidence.analyses.finished_runs import class_figures, extra_variance, tail_of
+from tailgrad.evidence.analyses.finished_runs import class_figures, over_units, tail_of
 from tailgrad.evidence.figures import Figure
 from tailgrad.evidence.lab import Analysis, Lab, Table
 
@@ -87,7 +87,7 @@ def _paired(a: Mapping[Unit, Result], b: Mapping[Unit, Result], classes: Sequenc
 
 
 def _figure(values: Mapping[Unit, float], runs: Mapping[Unit, Result], what: str) -> Figure:
-    return Figure.over(list(values.values()), extra_variance=extra_variance(list(runs.values())), what=what)
+    return over_units([runs[unit] for unit in values], list(values.values()), what)
 
 
 def _costs(cells: Sequence[Cell], part: str, classes: Sequence[int]) -> dict[str, Figure]:

@@ -1,6 +1,7 @@
 """Prior collapse: what finished runs predict on test images that lose their content."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from torch import Tensor
 from tailgrad.data import load_images
 from tailgrad.evidence.analyses.corruptions import corrupt
 from tailgrad.evidence.analyses.finished_runs import (
-    extra_variance,
     logits_of,
     only_group,
+    over_units,
     tail_of,
     with_given_runs,
 )
@@ -186,11 +187,7 @@ def _mean_recall(row: Mapping[str, Any], classes: Sequence[int]) -> float:
 
 
 def _figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-    wider = extra_variance([run["result"] for run in runs])
-
-    def over(values: list[float], what: str) -> Figure:
-        return Figure.over(values, extra_variance=wider, what=what)
-
+    over = partial(over_units, [run["result"] for run in runs])
     counts = runs[0]["counts"]
     tail, head = tail_of(counts), tail_of(counts, "head")
     found = {

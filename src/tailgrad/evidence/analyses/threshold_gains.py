@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailgrad.evidence.analyses.finished_runs import extra_variance
-from tailgrad.evidence.figures import Figure, units
+from tailgrad.evidence.figures import Figure, pair_of, units
 from tailgrad.evidence.lab import Analysis, Lab, Table
 
 Values = NDArray[np.float64]
@@ -19,7 +19,7 @@ def analyse(lab: Lab) -> Analysis:
 
     Settings: ``against``, the method that the others are held against.
     """
-    results = {name: [run.result() for run in runs] for name, runs in _in_order(lab).items()}
+    results = _shared({name: [run.result() for run in runs] for name, runs in _in_order(lab).items()})
     plain = {name: _values(found, "macro_f1") for name, found in results.items()}
     tuned = {name: _values(found, TUNED) for name, found in results.items()}
     extra = extra_variance(next(iter(results.values())))
@@ -31,6 +31,12 @@ def _in_order(lab: Lab) -> dict[str, Any]:
     runs = lab.runs("runs")
     first = str(lab.settings["against"])
     return {first: runs.pop(first), **runs}
+
+
+def _shared(results: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Runs of splits and seeds that all methods have, so that values of one place are of one unit."""
+    common = set.intersection(*({pair_of(run) for run in runs} for runs in results.values()))
+    return {name: [run for run in runs if pair_of(run) in common] for name, runs in results.items()}
 
 
 def _values(results: Sequence[Mapping[str, Any]], metric: str) -> Values:
