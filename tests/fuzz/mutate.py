@@ -199,7 +199,7 @@ def as_safetensors(chance: random.Random, data: bytes) -> bytes:
         else:
             header["__metadata__"] = {"tailgrad": _without_checksum(header)}
             header = tree(chance, header)
-    except (ValueError, KeyError, struct.error, TypeError, AttributeError):
+    except (ValueError, KeyError, struct.error, TypeError, AttributeError, RecursionError):
         return binary(chance, data)
     said = json.dumps(header).encode()
     said += b" " * (-len(said) % 8)
