@@ -97,8 +97,10 @@ def trainer_of(
 def test_every_batch_and_every_step_are_told(spy: Any, tmp_path: Path, accumulate: int) -> None:
     callback = HuggingFaceCallback()
     options = {"max_steps": -1, "num_train_epochs": 1, "gradient_accumulation_steps": accumulate}
-    trainer_of(tmp_path, bert(), text(), callback, **options).train()
+    trainer = trainer_of(tmp_path, bert(), text(), callback, **options)
+    trainer.train()
     groups = [accumulate] * (6 // accumulate) + ([6 % accumulate] if 6 % accumulate else [])
+    groups = groups[: trainer.state.global_step]  # transformers 4.46 leaves an uneven last group out
     expected = [call for n in groups for call in (*(["begin", "backward"] * n), "step")]
     assert spy.latest.calls == [*expected, "cancel"]
     assert sorted(torch.cat(spy.latest.targets).tolist()) == [0] * 14 + [1] * 6 + [2] * 4

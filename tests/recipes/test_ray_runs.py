@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,7 @@ def test_a_study_outlives_a_worker_and_a_node(
     assert same(tmp_path / "s", whole)
 
 
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra cluster")
 def test_a_cluster_that_does_not_answer_is_an_input_error(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="address must be that of a running Ray cluster, got 'auto'"):
         study(photos, tmp_path / "s", TINY, engine="ray", address="auto")

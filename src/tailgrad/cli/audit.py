@@ -44,7 +44,8 @@ def _watched(opened: Any, near: bool, command_source: str) -> Any:
     from tailgrad.data import audit as run
 
     console = err()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    console.quiet = not console.is_terminal  # old versions of Rich end a disabled bar with an empty line
+    with Progress(console=console, transient=True, disable=console.quiet) as bars:
         task = bars.add_task("looking at every image")
         return run(
             opened,
