@@ -353,7 +353,7 @@ def _results() -> Iterator[str]:
     """The page of evidence with pictures, and what was timed."""
     yield from _evidence(linked=True)
     yield "## Timings and tests of minutes"
-    yield "Ratios against the alternative in one process, and counts; the documentation quotes them by file and key."
+    yield "Ratios against the alternative in one process, and counts; quoted by file and key."
     files = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(RESULTS.glob("*.json"))]
     rows = [[f"[{path.name}]({path.name})", _code(_first_command(content))] for path, content in files]
     yield _table(("file", "written by"), rows)

@@ -30,7 +30,7 @@ def test_the_worked_example() -> None:
 
 @given(
     st.lists(st.just(0.0) | st.floats(1e-6, 50), min_size=1, max_size=6),
-    st.floats(0, 1),
+    st.just(0.0) | st.floats(1e-6, 1),  # thresholds below the normal numbers of float32 are coarse
     st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
 )
 def test_projecting_twice_is_projecting_once_and_short_rows_stay(

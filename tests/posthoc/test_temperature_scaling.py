@@ -20,6 +20,7 @@ def test_worked_probabilities() -> None:
 
 
 def test_equals_scikit_learn() -> None:
+    pytest.importorskip("sklearn", minversion="1.8", reason="its temperature scaling came with 1.8")
     rng = np.random.default_rng(0)
     x, target = rng.normal(size=(300, 4)), rng.integers(0, 3, 300)
     x[np.arange(300), target] += 1

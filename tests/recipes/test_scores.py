@@ -61,7 +61,7 @@ def test_focus_is_the_f1_of_one_class_against_the_rest(focus: str) -> None:
     logits, target = drawn(1)
     row = score(logits, target, INFO, CrossEntropyLoss(), focus)
     k = NAMES.index(focus)
-    wanted = metrics.f1_score(target == k, logits.argmax(1) == k)
+    wanted = metrics.f1_score((target == k).numpy(), (logits.argmax(1) == k).numpy())
     assert row["val_focus_f1"] == pytest.approx(wanted)
     assert "val_focus_f1" not in score(logits, target, INFO, CrossEntropyLoss())
 
@@ -102,7 +102,7 @@ def test_a_class_without_validation_images_is_not_the_worst(absent: int) -> None
     assert row["val_worst_class"] != NAMES[absent]
     present = [k for k in range(4) if k != absent]
     each = metrics.recall_score(
-        target[kept], logits[kept].argmax(1), average=None, labels=range(4), zero_division=0
+        target[kept].numpy(), logits[kept].argmax(1).numpy(), average=None, labels=range(4), zero_division=0
     )
     assert row["val_balanced_accuracy"] == pytest.approx(each[present].sum() / 4)
 

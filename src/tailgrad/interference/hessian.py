@@ -99,7 +99,7 @@ class ClassHessian:
             if "not implemented" not in str(error):
                 raise
             raise InputError(_NOT_TWICE.format(error)) from error
-        flat: Array = torch.cat([p.flatten() for p in product]).cpu().double().numpy()
+        flat: Array = torch.cat([p.detach().flatten() for p in product]).cpu().double().numpy()
         return flat
 
 

@@ -71,6 +71,9 @@ class Network:
                 f"inputs must be what the model takes, got torch.uint8 ({error}); convert images to "
                 "floating point and normalise them"
             ) from error
+        if not torch.is_grad_enabled():
+            # old versions of PyTorch cast weights here without a graph and reuse them where one is needed
+            torch.clear_autocast_cache()
         logits = result["logits"] if isinstance(result, Mapping) else getattr(result, "logits", result)
         check_logits(logits, length(inputs))
         features = getattr(result, "features", None)
