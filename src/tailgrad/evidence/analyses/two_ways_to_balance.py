@@ -191,7 +191,7 @@ def _trained_figures(found: Cells, choice: Choice) -> dict[str, Figure]:
     figures = {"at_edge": Figure.over([float(choice.at_edge)], what="whether the rate is at the edge")}
     for key, (first, second, what) in words.items():
         values = [a[key] - b[key] for a, b in zip(found[first], found[second], strict=True)]
-        extra = found[first][0]["extra_variance"] if key.startswith("test") else 0.0
+        extra = found[first][0]["extra_variance"] if key.startswith(("test", "tail_gap")) else 0.0
         figures[key] = Figure.over(values, extra_variance=extra, what=what)
     return figures
 
