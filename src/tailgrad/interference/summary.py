@@ -95,8 +95,9 @@ def _loss(result: Interference, hurt: Hurt) -> str:
     name, by = result.class_names[hurt.label], [short(result.class_names[j]) for j in hurt.culprits]
     count = "" if result.train_counts is None else f" ({result.train_counts[hurt.label]} examples)"
     outcome = ", so that its loss rises" if hurt.taken > 1 else ""
-    times = f"{hurt.taken:.2g} times as hard as {short(name)}{count} pulls for itself"
-    return f"{times}, mostly {_list(by)}{outcome}"
+    times = f"{hurt.taken:.2g}" if hurt.taken < 100 else "over 100"
+    pull = f"{times} times as hard as {short(name)}{count} pulls for itself"
+    return f"{pull}, mostly {_list(by)}{outcome}"
 
 
 def _updated(result: Interference) -> Iterator[str]:

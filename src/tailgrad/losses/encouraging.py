@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from tailgrad.checks import in_range
@@ -57,9 +58,10 @@ class EncouragingLoss(nn.Module):
         own = of_labels(log_p, target)
         doubt = -own.expm1()
         end = max(1 - self.le, _FLOOR)
-        bonus = doubt.clamp(min=end).log()
+        beyond = doubt < end  # not `clamp`, whose slope at its end differs between versions of torch
+        bonus = torch.where(beyond, torch.full_like(doubt, end), doubt).log()
         if 1 - self.le >= _FLOOR:
-            bonus = bonus - (end - doubt).relu() / end
+            bonus = bonus - torch.where(beyond, end - doubt, torch.zeros_like(doubt)) / end
         return reduce(mix(bonus - own, target), reduction=self.reduction)
 
     def correction(self) -> Correction | None:
