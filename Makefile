@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test fuzz floor ceiling check lint types docs picture bench slow clean
+.PHONY: demo test fuzz release floor ceiling check lint types docs picture bench slow clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"tailgrad needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.12 or the like")'
@@ -55,6 +55,13 @@ slow: $(DEV)  ## tests of minutes
 
 fuzz: $(DEV)  ## ten minutes of processor time for every reader of files
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py all --minutes 10
+
+release: $(DEV)  ## wheel and sdist in dist/, the wheel tried in an environment with core dependencies only, .venv-release
+	rm -rf dist .venv-release
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd dist && ../.venv-release/bin/python ../tests/try_release.py
 
 floor:  ## fast tests with the lowest versions that pyproject.toml allows, in .venv-floor
 	$(PYTHON) -m venv .venv-floor

@@ -117,6 +117,7 @@ def run(block: Block, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(page: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # as in a session that was started in that folder
     monkeypatch.setenv("COLUMNS", "100")
     shutil.copytree(photos, tmp_path / "photos")
     names: dict[str, Any] = {"__name__": page.stem}
