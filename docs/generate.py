@@ -21,6 +21,7 @@ import typer
 import yaml
 
 from tailgrad.cli.app import app
+from tailgrad.cli.help import EXIT_CODES
 from tailgrad.recipes import Config, Entry, catalogue, overlay
 from tailgrad.recipes.combinations import combination_options
 from tailgrad.recipes.components import components
@@ -280,9 +281,15 @@ def _cli() -> Iterator[str]:
     yield "# Command line"
     yield str(group.help)
     yield (
-        "Results go to standard output, everything else to standard error. The exit status is 0 when all is\n"
-        "well, 2 on bad input (with one message that says what to do), 1 when training diverged, and 130\n"
-        "after Ctrl-C, which prints the command that resumes."
+        "Results go to standard output, everything else to standard error, where `--quiet` leaves only\n"
+        "errors. With `--json` the result is one JSON object. `NO_COLOR=1` takes colours away,\n"
+        "`COLUMNS` sets the width, and off a terminal there are neither bars nor colours. A misspelt\n"
+        "name is answered with the nearest one. The exit status says how it ended:"
+    )
+    yield _table(("exit status", "meaning"), [[f"`{code}`", words] for code, words in EXIT_CODES.items()])
+    yield (
+        "`tailgrad --install-completion` teaches the shell to complete commands, options, and the names of\n"
+        "methods, regimes, recipes, studies, loggers and configuration keys."
     )
     rows = [[_code(", ".join(param.opts)), param.help] for param in group.params]
     yield _table(("before the command", ""), [*rows, ["`-h, --help`", "Explain; after a command, that one."]])

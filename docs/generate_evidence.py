@@ -1,6 +1,7 @@
 """The page of evidence, from what is committed in ``results/``: called by ``docs/generate.py``."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tailgrad.evidence import StudyFile, read_study, studies
-from tailgrad.evidence.claim import CONFIRMED, NOT_CONFIRMED, UNKNOWN
+from tailgrad.evidence.front import VERDICTS, front, in_words, ranked
 from tailgrad.recipes.table import metric_title
 
 Content = Mapping[str, Any]
-CONTROLS = ("wider_head", "se_gate")
-"""As many parameters as CSBA, without what it is named after."""
-WORDS = (CONFIRMED, NOT_CONFIRMED, UNKNOWN)
 INTRODUCTION = """\
 What was published, what is measured here, and what follows. A claim is **confirmed** where the figure lies
 on the claimed side with p < 0.05, two-sided, after Holm's correction over the claims of its study that
@@ -22,7 +20,13 @@ answer the same question (its family); **not confirmed** where it lies on the ot
 standard, or where the 95 % interval leaves out what was printed without lying on the claimed side; for
 "about as good", where the whole interval lies within the tolerance, or all of it outside. Anything else
 **cannot be told** with these data. Figures are means over seeds, or over splits where the data bring no
-test set, whose intervals then take the Nadeau-Bengio variance."""
+test set, whose intervals then take the Nadeau-Bengio variance; n is their number. Intervals are not
+corrected for the number of claims, verdicts are: where a claim cannot be told although its interval lies on
+one side, the p value says why."""
+EXPLORATORY = "exploratory"
+EXPLAINED = """\
+Exploratory: the claims or their settings were changed after a look at trial seeds, which are left out of the
+figures; the notes say what. Such claims are confirmed for these data only, and wait for others."""
 
 
 @dataclass(frozen=True)
@@ -39,45 +43,27 @@ class Page:
         main = _main(records)
         yield "# Evidence"
         yield INTRODUCTION
-        yield from self._front(main)
+        yield "## First of all"
+        yield from front(list(records.values()))
         yield from self._summary(main)
         yield from self._waiting(main)
         for name, content in records.items():
             yield from self._study(name, content)
         yield from self._earlier()
 
-    def _front(self, main: Mapping[str, Content]) -> Iterator[str]:
-        claims = [(study, claim) for study, c in main.items() for claim in c["claims"] if _is_front(claim)]
-        measured = [(study, claim) for study, claim in claims if claim["found"] is not None]
-        yield "## First of all"
-        if not measured:
-            yield "CSBA against controls with as many parameters: waits to be run."
-            return
-        counts: dict[str, Counter[str]] = {}
-        for _, claim in measured:
-            counts.setdefault(claim.get("method", "other"), Counter())[claim["verdict"]] += 1
-        for method, found in counts.items():
-            yield (
-                f"`{method}` against controls with as many parameters: of {_claims(found.total())} measured, "
-                f"{_told(found)}."
-            )
-        measured.sort(key=lambda pair: WORDS.index(pair[1]["verdict"]), reverse=True)
-        yield "\n".join(
-            f"- **{claim['verdict'].capitalize()}**: {claim['text']} ({study}: {claim['why']})."
-            for study, claim in measured
-        )
-
     def _summary(self, main: Mapping[str, Content]) -> Iterator[str]:
         yield "## All studies"
         counts = {study: Counter(claim["verdict"] for claim in c["claims"]) for study, c in main.items()}
         total: Counter[str] = sum(counts.values(), Counter())
-        yield f"Of {_claims(total.total())} looked at, {_told(total)}."
+        yield f"Of {_claims(total.total())} looked at, {in_words(total)}."
         rows = [
-            [f"`{study}`", main[study]["question"], *(str(found[word]) for word in WORDS)]
+            [f"`{study}`", _edition(main[study]), main[study]["question"], *(str(found[v]) for v in VERDICTS)]
             for study, found in counts.items()
         ]
         if rows:
-            yield self.table(("study", "question", *WORDS), rows)
+            yield self.table(("study", "size", "question", *VERDICTS), rows)
+        if any(EXPLORATORY in row[1] for row in rows):
+            yield EXPLAINED
 
     def _waiting(self, main: Mapping[str, Content]) -> Iterator[str]:
         waiting = [name for name in studies() if name not in main]
@@ -93,7 +79,16 @@ class Page:
             yield f"*{' '.join(content['notes'].split())}*"
         yield from _unfinished(content)
         if content["claims"]:
-            header = ("verdict", "claim", "who says so", "claimed", "printed", "measured", "n")
+            header = (
+                "verdict",
+                "claim",
+                "who says so",
+                "claimed",
+                "printed",
+                "measured",
+                "n",
+                "p after Holm",
+            )
             yield self.table(header, [_claim(claim) for claim in content["claims"]])
         for group, record in content["groups"].items():
             yield from self._group(group, record)
@@ -142,22 +137,16 @@ def _records(results: Path) -> dict[str, Content]:
 
 def _main(records: Mapping[str, Content]) -> dict[str, Content]:
     """One record a study: the full size, else the one with the most seeds."""
-    ranked = sorted(records.values(), key=lambda c: (c["size"] == "full", len(c["seeds"])))
-    return {content["study"]: content for content in sorted(ranked, key=lambda c: str(c["study"]))}
+    return {study: contents[0] for study, contents in ranked(list(records.values())).items()}
+
+
+def _edition(content: Content) -> str:
+    changed = "exploratory" in content["notes"].casefold()
+    return f"{content['size']}, {EXPLORATORY}" if changed else str(content["size"])
 
 
 def _claims(count: int) -> str:
     return f"{count} claim{'' if count == 1 else 's'}"
-
-
-def _told(counts: Mapping[str, int]) -> str:
-    sure = (f"{counts[word]} {'is' if counts[word] == 1 else 'are'} {word}" for word in WORDS[:2])
-    return f"{', '.join(sure)} and {counts[UNKNOWN]} {UNKNOWN}"
-
-
-def _is_front(claim: Content) -> bool:
-    """Whether a claim is told first: one against a control of as many parameters, or one that asks for it."""
-    return claim.get("against") in CONTROLS or bool(claim.get("front"))
 
 
 def _command(name: str) -> str:
@@ -197,6 +186,7 @@ def _claim(claim: Content) -> list[str]:
         _printed(claim.get("printed")),
         "not yet" if found is None else _measured(found["value"], found),
         str(len(found["values"]) or "") if found else "",
+        _p(claim.get("p_holm")),
     ]
 
 
@@ -211,9 +201,12 @@ def _method(row: Content, difference: Content | None) -> list[str]:
     own = [row["method"], _measured(row["mean"], row)]
     if difference is None:
         return [*own, "", "", "reference"]
-    p = difference["p_holm"]
     changed = _measured(difference["mean"], difference)
-    return [*own, changed, "" if p is None else f"{p:.3f}", difference["verdict"]]
+    return [*own, changed, _p(difference["p_holm"]), difference["verdict"]]
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _measured(value: float, ends: Content) -> str:
@@ -235,4 +228,5 @@ def _origin(content: Content) -> str:
     hardware, seeds = content["hardware"], content["seeds"]
     machine = hardware["gpu"] or f"{hardware['processor']}, {hardware['cores']} cores"
     told = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed" if seeds else "no seeds"
-    return f"`{content['command']}`; commit {content['commit']}; {told}; {machine}; {content['date']}."
+    command = re.sub(r" --(out|record) \S+| --resume", "", content["command"])
+    return f"`{command}`; commit {content['commit']}; {told}; {machine}; {content['date']}."

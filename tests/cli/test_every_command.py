@@ -39,6 +39,9 @@ def in_json(cli: Any, photos: Path, fast: list[str], run: Path, study: Path, her
     """A function from the name of a command to the JSON object that it prints."""
     words = {
         "audit": ["audit", photos, "--no-near"],
+        "new": ["new", photos, "--no-near", "--out", here / "new.yaml"],
+        "watch": ["watch", run],
+        "doctor": ["doctor"],
         "train": ["train", photos, "--recipe", "quick", *fast, "--out", here / "run"],
         "diagnose": ["diagnose", run],
         "compare": ["compare", photos, "--regime", "quick", *fast, "--seeds", 1, "--out", here / "study"],
@@ -63,6 +66,9 @@ def in_json(cli: Any, photos: Path, fast: list[str], run: Path, study: Path, her
 
 KEYS = {
     "audit": {"images", "classes", "imbalance_factor", "unreadable", "exact", "recommendation"},
+    "new": {"recipe", "command", "settings", "audit"},
+    "watch": {"name", "state", "epoch", "losses", "left"},
+    "doctor": {"fine", "facts", "findings"},
     "train": {"folder", "test", "val", "classes", "status", "epochs"},
     "diagnose": {"conflict", "null", "excess", "class_names", "counts", "advice"},
     "compare": {"folder", "rows", "paired", "metric", "conclusion"},
@@ -245,6 +251,14 @@ def test_report_writes_the_page_again(
     (here / "copy" / "report.html").unlink(missing_ok=True)
     assert cli("report", "copy").out == "report: copy/report.html\n"
     assert (here / "copy" / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_report_holds_images_unless_told_not_to(cli: Any, run: Path, here: Path) -> None:
+    shutil.copytree(run, here / "copy")
+    for words, shown in (([], True), (["--no-images"], False)):
+        assert cli("report", "copy", *words).status == 0
+        page = (here / "copy" / "report.html").read_text(encoding="utf-8")
+        assert ('<img src="data:image/' in page) == shown
 
 
 def test_predict_files_and_folders_with_an_unreadable_one_among_them(

@@ -12,6 +12,7 @@ import typer
 
 import tailgrad
 from tailgrad.cli.app import COMMANDS, app
+from tailgrad.cli.help import EXIT_CODES
 
 GROUP: Any = typer.main.get_command(app)
 NAMES = list(GROUP.commands)
@@ -80,6 +81,28 @@ def test_no_arguments_and_help_list_the_commands(cli: Any) -> None:
         text = shown.out + shown.err
         assert all(re.search(rf"\b{name} ", text) for name in NAMES)
         assert "tailgrad audit SOURCE" in " ".join(text.split())
+
+
+def test_the_exit_status_is_explained(cli: Any) -> None:
+    shown = cli("--help").out
+    for code, words in EXIT_CODES.items():
+        assert re.search(rf"(?m)^ +{code} +{re.escape(words)}", shown)
+
+
+@pytest.mark.parametrize("width", [60, 120])
+@pytest.mark.parametrize("name", NAMES)
+def test_help_fits_other_terminals(cli: Any, name: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = cli(name, "--help").out
+    assert max(map(len, shown.splitlines())) <= width
+    joined = re.sub(r" \\\s+", " ", shown)  # as a shell joins lines that end in a backslash
+    assert all(example in joined for example in examples(GROUP.commands[name]))
+    assert "<bool>" not in shown
+
+
+@pytest.mark.parametrize("name", sorted({"audit", "new", "train", "compare", "diagnose", "predict", "study"}))
+def test_what_shows_progress_can_be_quiet(name: str) -> None:
+    assert "--quiet" in [option for param in GROUP.commands[name].params for option in param.opts]
 
 
 def test_version(cli: Any) -> None:

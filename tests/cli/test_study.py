@@ -193,8 +193,17 @@ def test_reproduce_lists_its_studies_within_eighty_columns(cli: Any, monkeypatch
         assert re.search(rf"(?m)^{entry['name']} \({entry['claims']} claim", shown.out)
         assert f"  {entry['question']}\n" in shown.out
         assert len(entry["question"]) < 130
+        assert list(entry["work"]) == entry["sizes"]
         for slot in entry["needs"]:
             assert f"needs --data {slot}=SOURCE: " in shown.out
+
+
+def test_reproduce_says_how_much_every_size_trains(cli: Any) -> None:
+    shown = cli("reproduce").out
+    controls = shown.split("csba-controls (")[1].split("\n")[2]
+    assert controls.startswith("  full: 169 runs in 4 groups; cpu: 25 runs in 1 group; smoke: ")
+    alone = shown.split("f01-minority-initial-drop (")[1].split("\n")[2]
+    assert alone == "  full: its analysis alone; cpu: its analysis alone; smoke: its analysis alone"
 
 
 def test_reproduce_suggests_the_nearest_name(cli: Any, here: Path) -> None:

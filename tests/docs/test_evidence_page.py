@@ -48,25 +48,28 @@ def write(folder: Path, claims: list[dict[str, Any]], name: str = "mine", size: 
     paired = {"method": "csba", "metric": "macro_f1", "mean": 0.16, "low": 0.1, "high": 0.22, "p_holm": 0.02}
     paired |= {"verdict": "better"}
     comparison = {"metric": "macro_f1", "unit": "split", "rows": rows, "paired": [paired]}
-    group = {"comparison": comparison, "study": {"source": "pv", "regime": "csba-paper"}}
+    group = {"comparison": comparison, "study": {"source": "pv", "regime": "csba-paper"}, "runs": []}
     content = {"study": name, "size": size, "question": "Is it so?", "paper": "a paper"}
     content |= {"notes": "be careful"}
     content |= {"claims": claims, "groups": {"grouped": group}, "missing": ["naive"], "failed": {}}
     content |= {"tables": [{"title": "Recall", "header": ["class"], "rows": [["cat"]], "note": "a note"}]}
-    content |= {"seeds": [0, 1, 2], "command": "tailgrad reproduce mine", "commit": "abc1234"}
+    command = "tailgrad reproduce mine --out DATA/mine --resume --record results"
+    content |= {"seeds": [0, 1, 2], "command": command, "commit": "abc1234"}
     content |= {"hardware": {"gpu": None, "processor": "AMD", "cores": 2}, "date": "2026-01-01"}
     (folder / f"{name}.{size}").mkdir()
     (folder / f"{name}.{size}" / "evidence.json").write_text(json.dumps(content))
 
 
 def test_everything_of_a_study_is_told(page: Any, tmp_path: Path) -> None:
-    write(tmp_path, [claim(0, "confirmed"), claim(1, "cannot be told", found=None)])
+    sure, open_ = claim(0, "confirmed", p_holm=0.0123), claim(1, "cannot be told", found=None)
+    write(tmp_path, [sure, open_, claim(2, "confirmed", p_holm=1e-7)])
     text = page()
     for said in (
-        "confirmed | claim number 0 | Table 7 | above 0 | 0.0525 | 0.040 [0.010, 0.070] | 3",
-        "cannot be told | claim number 1 | Table 7 | above 0 | 0.0525 | not yet | ",
-        "Of 2 claims looked at, 1 is confirmed, 0 are not confirmed and 1 cannot be told.",
-        "`mine` | Is it so? | 1 | 0 | 1",
+        "confirmed | claim number 0 | Table 7 | above 0 | 0.0525 | 0.040 [0.010, 0.070] | 3 | 0.012",
+        "confirmed | claim number 2 | Table 7 | above 0 | 0.0525 | 2.040 [2.010, 2.070] | 3 | < 0.001",
+        "cannot be told | claim number 1 | Table 7 | above 0 | 0.0525 | not yet |  | ",
+        "Of 3 claims looked at, 2 are confirmed, 0 are not confirmed and 1 cannot be told.",
+        "`mine` | full | Is it so? | 2 | 0 | 1",
         "Is it so? (a paper)",
         "*be careful*",
         "Groups not run yet: naive.",
@@ -87,8 +90,23 @@ def test_where_a_control_is_not_beaten_the_front_says_so(page: Any, tmp_path: Pa
     counts = {word: int(word == verdict) for word in VERDICTS}
     assert "`csba` against controls with as many parameters: of 1 claim measured" in front
     assert f"{counts['confirmed']} {'is' if counts['confirmed'] else 'are'} confirmed" in front
+    word = dict(zip(VERDICTS, ("beats", "does not beat", "is not shown to beat"), strict=True))[verdict]
+    assert f"It {word} `wider_head` (mine, g)." in front
     assert f"**{verdict.capitalize()}**: claim number 0 (mine: so it is)." in front
     assert "claim number 1" not in front
+
+
+@pytest.mark.parametrize("size", ["cpu", "first"])
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_a_smaller_size_speaks_on_the_front_where_the_full_one_does_not(
+    page: Any, tmp_path: Path, verdict: str, size: str
+) -> None:
+    against = {"group": "g", "method": "csba", "against": "wider_head"}
+    write(tmp_path, [claim(0, verdict, **against)], size=size)
+    told = f"**{verdict.capitalize()}**: claim number 0 (mine, size {size}: so it is)."
+    assert told in page().split("## First of all")[1].split("## ")[0]
+    write(tmp_path, [claim(0, "cannot be told", found=None, **against)])
+    assert told in page().split("## First of all")[1].split("## ")[0]
 
 
 def test_the_full_size_counts_and_smaller_ones_are_shown(page: Any, tmp_path: Path) -> None:
@@ -98,6 +116,15 @@ def test_the_full_size_counts_and_smaller_ones_are_shown(page: Any, tmp_path: Pa
     assert "Of 1 claim looked at, 1 is confirmed, 0 are not confirmed and 0 cannot be told." in text
     assert "## mine, size full" in text
     assert "## mine, size cpu" in text
+
+
+def test_studies_changed_after_a_look_are_marked(page: Any, tmp_path: Path) -> None:
+    write(tmp_path, [claim(0, "confirmed")])
+    assert "xploratory" not in page()
+    path = tmp_path / "mine.full" / "evidence.json"
+    path.write_text(path.read_text().replace("be careful", "Exploratory: the grid was moved."))
+    assert "`mine` | full, exploratory | Is it so?" in page()
+    assert "Exploratory: the claims or their settings were changed after a look at trial seeds" in page()
 
 
 def test_what_has_no_record_waits_with_its_command(page: Any, tmp_path: Path) -> None:

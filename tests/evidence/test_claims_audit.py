@@ -217,3 +217,14 @@ def test_wrong_content_is_named(changed: Mapping[str, Any], message: str) -> Non
 def test_accuracy_for_another_number_of_columns_is_refused() -> None:
     with pytest.raises(InputError, match=r"for each of 1 columns \(ours\), got 2"):
         audit_claims(one_model(), accuracy=["0.5", "0.6"])
+
+
+def test_a_contradiction_stands_before_what_fits() -> None:
+    column = {"precision": [0.90, 0.67], "recall": [0.95, 0.50], "f1": [0.93, 0.77]}
+    found = audit_claims({"classes": ["intact", "broken"], "supports": [20, 4], "columns": {"old": column}})
+    assert [one.verdict for one in found.table][:2] == ["consistent", "impossible"]
+    lines = str(found).splitlines()
+    assert lines[2] == "Can it be true? impossible"
+    assert lines[3].startswith("impossible: old, F1: 2PR / (P + R) does not give F1 0.77 of broken")
+    assert lines[4].startswith("consistent: counts: Whole numbers print as this table (without F1,")
+    assert sorted(lines[3:]) == sorted(map(str, found.table))

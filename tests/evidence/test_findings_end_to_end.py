@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tailgrad.evidence import read_study, studies, study
+from tailgrad.evidence import Lab, read_study, studies, study
 
 FAST = ("f01-minority-initial-drop", "f02-normalised-steps", "f08-two-ways-to-balance")
 FINDINGS = tuple(name for name in studies() if name.startswith("f") and name[1:3].isdigit())
@@ -22,7 +22,11 @@ def _one_thread() -> Any:
 
 
 def _run(name: str, out: Path) -> dict[str, Any]:
-    found = study(name, size="smoke", out=out).content
+    expected: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lab, "expect", lambda _, cells: expected.append(cells))
+        found = study(name, size="smoke", out=out).content
+    assert sum(expected) == len(list((out / "analysis").glob("cells/*.json")))
     assert all(claim["found"] for claim in found["claims"])
     assert found["tables"] or found["groups"]
     return found

@@ -8,6 +8,7 @@ import pytest
 from tailgrad.checks import InputError
 from tailgrad.evidence import StudyFile, read_study, studies
 from tailgrad.evidence.study_file import Group
+from tailgrad.recipes.compare import _pairs
 
 WHOLE = """\
 question: Is it better?
@@ -200,3 +201,19 @@ def test_every_study_of_the_package_can_be_read_at_every_size(name: str) -> None
         assert all(group.overlays() for group in groups.values())
     for slot, source in plan.data.items():
         assert source is not None or plan.needs.get(slot), f"needs of {name} must say what {slot} is"
+
+
+@pytest.mark.parametrize(
+    ("keys", "runs"),
+    [
+        ("{methods: [ce, csba]}", 6),
+        ("{methods: [ce, csba], seeds: 5}", 10),
+        ("{methods: [ce], seeds: 2, split_seeds: 4}", 8),
+        ("{methods: [ce, csba], seeds: 2, split_seeds: [3, 5, 9]}", 12),
+    ],
+)
+def test_a_group_knows_how_many_runs_it_is(write: Any, keys: str, runs: int) -> None:
+    (group,) = read_study(write(f"data: {{a: digits-lt}}\ngroups: {{g: {keys}}}\n")).expanded().values()
+    assert group.runs == runs
+    pairs = _pairs(group.seeds, group.split_seeds)
+    assert group.runs == len(pairs) * len(group.overlays())

@@ -46,14 +46,16 @@ from tailgrad.report import write_report
 TAGS = frozenset(
     re.findall(
         r"[\w-]+",
-        "html head meta title style body a header h1 h2 ul li main section div span p nav noscript "
+        "html head meta title style body a header h1 h2 h3 ul li main section div span p nav noscript "
+        "img button label select option "
         "strong figure figcaption script details summary table caption thead tbody tr th td footer",
     )
 )
 ATTRIBUTES = frozenset(
     re.findall(
         r"[\w-]+",
-        "lang charset name content http-equiv href class id aria-label tabindex role scope style type",
+        "lang charset name content http-equiv href class id aria-label tabindex role scope style type "
+        "aria-labelledby aria-hidden data-theme data-shape value src alt loading",
     )
 )
 NAMES, SIZE = ("cat", "dog", "</script><b>"), (32, 32)
@@ -116,6 +118,7 @@ class _Page(HTMLParser):
         for name, value in attrs:
             assert name in ATTRIBUTES, f"{name}={value!r} in the report"
             assert name != "href" or str(value).startswith("#"), value
+            assert name != "src" or str(value).startswith("data:image/"), value
 
 
 def report(folder: Path) -> None:

@@ -13,7 +13,7 @@ from torch.optim import SGD
 from tailgrad.checks import InputError
 from tailgrad.losses import DotRegressionLoss, RIDELoss
 from tailgrad.models import create_model
-from tailgrad.optim import CCSAM, SAM, AsymmetricSAM, FocalSAM, ImbSAM
+from tailgrad.optim import CCSAM, SAM, AsymmetricSAM, ConflictSAM, FocalSAM, ImbSAM
 from tailgrad.optim.asymmetric_sam import VARIANTS, passes
 
 X = torch.randn(12, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -40,9 +40,12 @@ class _Net(nn.Module):
 
 
 def _made(net: nn.Module, variant: str, rho: float = RHO, options: dict[str, Any] | None = None) -> SAM:
-    return AsymmetricSAM(
+    made = AsymmetricSAM(
         net, SGD(net.parameters(), lr=0.0), COUNTS, rho=rho, variant=variant, options=options
     )
+    if isinstance(made.rule, ConflictSAM):
+        made.rule.follow([0.1, 0.0, 0.2])
+    return made
 
 
 def _found(
@@ -96,6 +99,12 @@ def _direction(net: nn.Module) -> Any:
     return _gradient(net, [1, 1, 1], _times(g, RHO / _norm(g)))
 
 
+def _conflict(net: nn.Module) -> Any:
+    # 0.1 + 0.9 * 3 e / 0.3
+    g = _gradient(net, [1.0, 0.1, 1.9])
+    return _gradient(net, [1, 1, 1], _times(g, RHO / _norm(g)))
+
+
 def _scaled(net: nn.Module) -> Any:
     parts = [_times(_gradient(net, _one(c)), s) for c, s in enumerate([1, 2.5, 10])]
     return _gradient(net, [1, 1, 1], _times(_plus(*parts), RHO / _norm(_gradient(net, [1, 1, 1]))))
@@ -139,6 +148,7 @@ BRUTE: dict[str, Callable[[nn.Module], Any]] = {
     "imbsam": _imbsam,
     "cc_sam": _cc,
     "focal_sam": _focal,
+    "conflict_sam": _conflict,
 }
 
 

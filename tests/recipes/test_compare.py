@@ -222,3 +222,6 @@ def test_a_run_that_diverges_does_not_stop_the_others(
         "photos.quick.focal.split0.seed0"
     ]
     assert not (tmp_path / "s" / "comparison.json").exists()
+    failed = tmp_path / "s" / "runs" / "photos.quick.ce.split0.seed0" / "failure.json"
+    assert "loss is nan at step 1" in failed.read_text()
+    assert "loss is nan at step 1" in (tmp_path / "s" / "report.html").read_text(encoding="utf-8")

@@ -336,9 +336,12 @@ def test_copies_among_many_images_are_looked_for_by_their_bytes(
     monkeypatch.setattr(prepare_module, "MANY", 50)
     asked: list[dict[str, Any]] = []
     search = prepare_module.duplicate_groups
-    monkeypatch.setattr(
-        prepare_module, "duplicate_groups", lambda source, **how: asked.append(how) or search(source, **how)
-    )
+
+    def asking(source: Any, *, progress: Any, **how: Any) -> Any:
+        asked.append(how)
+        return search(source, progress=progress, **how)
+
+    monkeypatch.setattr(prepare_module, "duplicate_groups", asking)
     said: list[str] = []
     ready(given_source, said=said)
     ready(given_source, {"data": {"near_duplicates": True}}, said)

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tailgrad.evaluate import units_of
 from tailgrad.interference import Interference
 from tailgrad.report.blocks import Block, Figure, Folded, Grid, Table
 from tailgrad.report.conflict import branch_blocks, conflict_blocks, moments
@@ -40,6 +41,24 @@ def test_summary_holds_conflict_null_excess_and_an_interval_over_seeds(
     assert " to " in rows[0][5]
 
 
+def test_the_interval_over_splits_counts_each_once_and_takes_their_overlap(
+    found: dict[str, Interference],
+) -> None:
+    measured = [{"heldout": found[m]} for m in ("heldout", "early", "train", "early")]
+    values = [one["heldout"].mean_excess for one in measured]
+    blocks = conflict_blocks({"csba": measured}, {"csba": units_of([(0, 0), (1, 0), (0, 1), (1, 1)])}, 0.25)
+    table = every(blocks, Table)[0]
+    assert table.header[5] == "excess, 95 % over splits"
+    means = [(values[0] + values[1]) / 2, (values[2] + values[3]) / 2]
+    # two splits: t(1) = 12.706, variance s^2 (1/2 + n_test/n_train) with s^2 = d^2 / 2
+    half = 12.7062 * abs(means[0] - means[1]) / 2**0.5 * (0.5 + 0.25) ** 0.5
+    middle = sum(means) / 2
+    assert table.rows[0][5] == f"{middle - half:+.3f} to {middle + half:+.3f}"
+    each = every(conflict_blocks({"csba": measured}), Table)[0]
+    assert each.header[5] == "excess, 95 % over seeds"
+    assert each.rows[0][5] != table.rows[0][5]
+
+
 def test_maps_come_in_threes(found: dict[str, Interference]) -> None:
     for methods in (1, 2):
         blocks = conflict_blocks({f"m{i}": [found] for i in range(methods)})
@@ -48,9 +67,9 @@ def test_maps_come_in_threes(found: dict[str, Interference]) -> None:
             for figure in every(blocks, Figure)
             if ": m0" in figure.title and "hurts" not in figure.title
         ]
-        assert titles == ["Conflict: m0", "Null: m0", "Excess: m0"] * 3
+        assert sorted(titles) == sorted(["Conflict: m0", "Null: m0", "Excess: m0"] * 3)
     side_by_side = next(block for block in blocks if isinstance(block, Grid))
-    assert [figure.title for figure in side_by_side.blocks] == ["Conflict: m0", "Conflict: m1"]
+    assert [figure.title for figure in side_by_side.blocks] == ["Excess: m0", "Excess: m1"]
 
 
 def test_worst_pairs_are_those_of_the_measurement(found: dict[str, Interference]) -> None:

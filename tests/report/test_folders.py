@@ -30,7 +30,7 @@ def test_study_keeps_the_order_of_methods_and_seeds(study_folder: Path) -> None:
     assert list(study.runs) == ["baseline", "csba"]
     assert [run.result["seed"] for run in study.runs["csba"]] == [0, 1, 2]
     assert study.test_train_ratio == pytest.approx(120 / 444)
-    assert study.unfinished == ()
+    assert study.unfinished == {}
 
 
 def test_own_test_set_needs_no_ratio(tmp_path: Path, make_study: Callable[..., Any]) -> None:

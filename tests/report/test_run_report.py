@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tailgrad.report.blocks import Folded, Table
+from tailgrad.report.blocks import Folded, Part, Table
+from tailgrad.report.errors import confusion_blocks
 from tailgrad.report.folders import Run, read_run
-from tailgrad.report.run_report import GLOSSARY, confusion_blocks, curve, made_blocks, run_page
+from tailgrad.report.run_report import GLOSSARY, curve, made_blocks, run_page
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,10 @@ def test_missing_epochs_figures_become_gaps(run: Run) -> None:
 
 
 def test_training_section_is_left_out_without_epochs(run: Run) -> None:
-    sections = {section.title: section.blocks for section in run_page(replace(run, epochs=())).sections}
-    assert sections["Training"] == ()
+    sections = run_page(replace(run, epochs=())).sections
+    parts = {part.title: part.blocks for one in sections for part in one.blocks if isinstance(part, Part)}
+    assert parts["Training"] == ()
+    assert not any(getattr(block, "title", "") == "Training" for one in sections for block in one.shown)
 
 
 def test_how_it_was_made_holds_hash_configuration_and_words(run: Run) -> None:

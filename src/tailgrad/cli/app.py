@@ -12,7 +12,10 @@ from tailgrad.cli.audit import audit
 from tailgrad.cli.audit_claims import audit_claims
 from tailgrad.cli.compare import compare
 from tailgrad.cli.diagnose import diagnose
+from tailgrad.cli.doctor import doctor
+from tailgrad.cli.help import Taught, exit_codes
 from tailgrad.cli.methods import methods
+from tailgrad.cli.new import new
 from tailgrad.cli.output import err, printable
 from tailgrad.cli.predict import predict
 from tailgrad.cli.report import report
@@ -21,19 +24,36 @@ from tailgrad.cli.resume import resume_command
 from tailgrad.cli.study import study
 from tailgrad.cli.table import table
 from tailgrad.cli.train import train
+from tailgrad.cli.watch import watch
 
-COMMANDS = (audit, train, diagnose, compare, table, report, predict, methods, study, reproduce, audit_claims)
+COMMANDS = (
+    audit,
+    new,
+    train,
+    watch,
+    diagnose,
+    compare,
+    table,
+    report,
+    predict,
+    methods,
+    study,
+    reproduce,
+    audit_claims,
+    doctor,
+)
 RESUMABLE = ("train", "compare", "study", "reproduce")
 
 app = typer.Typer(
     help="See which classes fight over your network's gradients, give the rare ones a fair share, and prove "
     "that it helped. Start with: tailgrad audit SOURCE, then tailgrad compare SOURCE.",
+    epilog=exit_codes(),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=Taught)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -1,12 +1,12 @@
 """tailgrad audit."""
 
 import shlex
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tailgrad.cli.options import JsonOption, SetOption, SourceArgument, overrides_of
-from tailgrad.cli.output import err, show_json, show_text
+from tailgrad.cli.options import JsonOption, QuietOption, SetOption, SourceArgument, overrides_of
+from tailgrad.cli.output import listener, show_json, show_text
 
 
 def audit(
@@ -15,6 +15,7 @@ def audit(
         bool, typer.Option(help="Look for near duplicates too, not only for equal pixels.")
     ] = True,
     assignments: SetOption = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look at a data set before training: counts, sizes, unreadable files, duplicates, leakage.
@@ -26,30 +27,16 @@ def audit(
         tailgrad audit photos/
         tailgrad audit photos/ --no-near --json
     """
+    from tailgrad.data import audit as run
     from tailgrad.recipes.compose import compose
     from tailgrad.recipes.prepare import open_config
+    from tailgrad.recipes.waiting import counting
 
     config = compose(source, "quick", "baseline", overrides_of(assignments))
     given = [shlex.quote(source), *(f"--set {shlex.quote(one)}" for one in assignments or ())]
-    found = _watched(open_config(config), near, " ".join(given))
+    with counting(listener(quiet), "looking at every image") as progress:
+        found = run(open_config(config), near=near, command_source=" ".join(given), progress=progress)
     if as_json:
         show_json(found.to_dict())
     else:
         show_text(str(found))
-
-
-def _watched(opened: Any, near: bool, command_source: str) -> Any:
-    from rich.progress import Progress
-
-    from tailgrad.data import audit as run
-
-    console = err()
-    console.quiet = not console.is_terminal  # old versions of Rich end a disabled bar with an empty line
-    with Progress(console=console, transient=True, disable=console.quiet) as bars:
-        task = bars.add_task("looking at every image")
-        return run(
-            opened,
-            near=near,
-            command_source=command_source,
-            progress=lambda done, total: bars.update(task, completed=done, total=total),
-        )

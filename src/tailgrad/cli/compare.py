@@ -6,11 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
+from tailgrad.cli import names as known
 from tailgrad.cli.options import (
+    AddressOption,
+    EngineOption,
     FocusOption,
+    JobsOption,
     JsonOption,
+    LoggerOption,
     MinutesOption,
+    NoImagesOption,
     OutOption,
+    QuietOption,
     RegimeOption,
     ResumeOption,
     SetOption,
@@ -18,56 +25,51 @@ from tailgrad.cli.options import (
     TuneOption,
     overrides_of,
 )
-from tailgrad.cli.output import err, interval, show_json, show_raw, show_table, show_text
+from tailgrad.cli.output import interval, listener, show_json, show_raw, show_table, show_text
 
 _MANY = "(not even 1000)"
+
+MethodsOption = Annotated[
+    str,
+    typer.Option(
+        "--methods",
+        metavar="NAMES",
+        help="Names or YAML files, separated by commas; the others are compared with the first.",
+        autocompletion=known.several_methods,
+    ),
+]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", metavar="N", help="Number of seeds; below 3 little can be told.")
+]
+SplitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--split-seeds", metavar="N", help="Splits, crossed with the seeds. By default a split a seed."
+    ),
+]
 
 
 def compare(
     source: SourceArgument,
-    methods: Annotated[
-        str,
-        typer.Option(
-            "--methods",
-            metavar="NAMES",
-            help="Names or YAML files, separated by commas; the others are compared with the first.",
-        ),
-    ] = "baseline,csba",
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", help="Number of seeds; below 3 little can be told.")
-    ] = 3,
-    split_seeds: Annotated[
-        int | None,
-        typer.Option(
-            "--split-seeds", metavar="N", help="Splits, crossed with the seeds. By default a split a seed."
-        ),
-    ] = None,
+    methods: MethodsOption = "baseline,csba",
+    seeds: SeedsOption = 3,
+    split_seeds: SplitsOption = None,
     regime: RegimeOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
     focus: FocusOption = None,
     max_minutes: MinutesOption = None,
-    jobs: Annotated[
-        str | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            help="Runs side by side, or auto: as many as fit. The default is 1, on a cluster auto.",
-        ),
-    ] = None,
-    engine: Annotated[
-        str,
-        typer.Option("--engine", metavar="NAME", help="Where runs go: local, or ray for a Ray cluster."),
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option("--address", metavar="ADDRESS", help="Ray cluster to join, as in auto or head:6379."),
-    ] = None,
+    jobs: JobsOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     own_regime: Annotated[
         bool, typer.Option("--own-regime", help="Let a method set keys of the regime too.")
     ] = False,
     tune_speed: TuneOption = False,
+    loggers: LoggerOption = None,
     assignments: SetOption = None,
+    no_images: NoImagesOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train several methods under one regime over seeds and say whether they differ by more than chance.
@@ -93,10 +95,10 @@ def compare(
         seeds=seeds,
         split_seeds=split_seeds,
         regime=regime,
-        overrides=overrides_of(assignments, focus, max_minutes, tune_speed),
+        overrides=overrides_of(assignments, focus, max_minutes, tune_speed, loggers, no_images),
         out=out,
         resume=resume,
-        console=err(),
+        console=listener(quiet),
         jobs=jobs,
         engine=engine,
         address=address,

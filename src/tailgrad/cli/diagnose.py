@@ -8,8 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from tailgrad.checks import InputError
-from tailgrad.cli.options import JsonOption, SetOption, overrides_of
-from tailgrad.cli.output import err, short, show_json, show_raw, show_table, show_text
+from tailgrad.cli.options import JsonOption, QuietOption, SetOption, overrides_of
+from tailgrad.cli.output import listener, short, show_json, show_raw, show_table, show_text
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="NAME", help="Network for a source: tripath, resnet32, wrn28_10, timm/<name>."
+    ),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Weights of that network, a safetensors file. Random ones without it.",
+    ),
+]
+PartOption = Annotated[
+    str,
+    typer.Option("--part", metavar="PART", help="Images to use: train, val, test, or heldout (val, test)."),
+]
 
 
 def diagnose(
@@ -17,31 +36,15 @@ def diagnose(
         str,
         typer.Argument(metavar="RUN|SOURCE", help="Folder of a run, or a source of images (with --model)."),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", metavar="NAME", help="Network for a source: tripath, resnet32, wrn28_10, timm/<name>."
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="Weights of that network, a safetensors file. Random ones without it.",
-        ),
-    ] = None,
-    part: Annotated[
-        str,
-        typer.Option(
-            "--part", metavar="PART", help="Images to use: train, val, test, or heldout (val, test)."
-        ),
-    ] = "heldout",
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    part: PartOption = "heldout",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="PATH", help="Save the result as PATH.npz (arrays) and PATH.json."),
     ] = None,
     assignments: SetOption = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure which classes pull a network's parameters against one another, and by how much beyond chance.
@@ -63,7 +66,13 @@ def diagnose(
 
     above = overrides_of(assignments)
     found = run(
-        run_or_source, model=model, weights=weights, part=part, overrides=above, out=out, console=err()
+        run_or_source,
+        model=model,
+        weights=weights,
+        part=part,
+        overrides=above,
+        out=out,
+        console=listener(quiet),
     )
     is_run = model is None and weights is None and Path(run_or_source, "result.json").is_file()
     advice = advise_run(run_or_source, found) if is_run and part != "train" else []

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tailgrad.cli import names as known
 from tailgrad.cli.options import JsonOption
 from tailgrad.cli.output import show_json, show_raw, show_table, show_text
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 def methods(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="Tell all about what has this name.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="Tell all about what has this name.",
+            show_default=False,
+            autocompletion=known.overlays,
+        ),
     ] = None,
     kind: Annotated[
         str | None,

@@ -5,6 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tailgrad.checks import one_of
+from tailgrad.cli import names as known
+
 SourceArgument = Annotated[
     str,
     typer.Argument(
@@ -12,6 +15,7 @@ SourceArgument = Annotated[
         help="Folder with one folder of images a class; CSV with columns path and label; list file with "
         "lines 'path class'; parquet, WebDataset or iNaturalist files; cifar10-lt, cifar100-lt, or digits-lt "
         "(built in, works offline).",
+        autocompletion=known.sources,
     ),
 ]
 RegimeOption = Annotated[
@@ -21,12 +25,16 @@ RegimeOption = Annotated[
         metavar="NAME",
         help="What stays fixed: backbone, schedule, batch, augmentation. A name or YAML file; the source "
         "has a default.",
+        autocompletion=known.regimes,
     ),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set one configuration key, as in optim.lr=0.001. Repeatable."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set one configuration key, as in optim.lr=0.001. Repeatable.",
+        autocompletion=known.keys,
     ),
 ]
 OutOption = Annotated[
@@ -57,6 +65,37 @@ TuneOption = Annotated[
         help="Time all ways to run a step, torch.compile and fused updates among them; kept for next time.",
     ),
 ]
+LoggerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME",
+        help="Follow the run in tensorboard, mlflow or wandb too, each an extra of the package. Repeatable.",
+        autocompletion=known.loggers,
+    ),
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Say nothing but the result and errors: no progress, no remarks."),
+]
+NoImagesOption = Annotated[
+    bool, typer.Option("--no-images", help="Leave example images out of the report, to share it.")
+]
+JobsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        help="Runs side by side, or auto: as many as fit. The default is 1, on a cluster auto.",
+    ),
+]
+EngineOption = Annotated[
+    str, typer.Option("--engine", metavar="NAME", help="Where runs go: local, or ray for a Ray cluster.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", metavar="ADDRESS", help="Ray cluster to join, as in auto or head:6379."),
+]
 JsonOption = Annotated[
     bool,
     typer.Option("--json", help="One JSON object on standard output, everything else on standard error."),
@@ -68,8 +107,13 @@ def overrides_of(
     focus: str | None = None,
     minutes: float | None = None,
     tune_speed: bool = False,
+    loggers: list[str] | None = None,
+    no_images: bool = False,
 ) -> dict[str, Any]:
-    """The nested overrides of ``--set``, ``--focus``, ``--max-minutes`` and ``--tune-speed``.
+    """The nested overrides of ``--set`` and of the options that stand for one or two of its keys.
+
+    Raises:
+        InputError: an assignment cannot be read, or a logger is unknown.
 
     Example:
         >>> overrides_of(["seed=1"], minutes=5)
@@ -80,6 +124,13 @@ def overrides_of(
     above = parse_set(assignments or [])
     if tune_speed:  # what is set by name is not tried
         above = merge({"train": {"compile": "auto", "fused": "auto"}}, above)
+    if loggers:
+        from tailgrad.recipes.config import LOGGERS
+
+        wanted = [one_of("--logger", name, LOGGERS) for name in dict.fromkeys(loggers)]
+        above = merge(above, {"train": {"loggers": wanted}})
+    if no_images:
+        above = merge(above, {"report": {"images": False}})
     if focus is not None:
         above = merge(above, {"focus": focus})
     return merge(above, {"train": {"max_minutes": minutes}}) if minutes is not None else above

@@ -30,6 +30,16 @@ def err() -> Console:
     return Console(stderr=True, soft_wrap=True)
 
 
+def listener(quiet: bool) -> Console | None:
+    """Standard error for a call that says what happens, or None where nobody wants to hear it.
+
+    Example:
+        >>> listener(quiet=True) is None
+        True
+    """
+    return None if quiet else err()
+
+
 def show_json(value: dict[str, Any]) -> None:
     r"""Print one JSON object on standard output, in ASCII so that any terminal and any pipe can take it.
 

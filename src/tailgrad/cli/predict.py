@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from tailgrad.cli.options import JsonOption
-from tailgrad.cli.output import err, printable, short, show_json, show_table
+from tailgrad.cli.options import JsonOption, QuietOption
+from tailgrad.cli.output import err, listener, printable, short, show_json, show_table
 
 
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGES", help="Image files, or folders of them.")],
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Classify images with a trained run.
@@ -25,7 +26,7 @@ def predict(
     """
     from tailgrad.recipes import predict as classify
 
-    found = classify(run, images)
+    found = classify(run, images, console=listener(quiet))
     if as_json:
         show_json({"predictions": [asdict(row) for row in found]})
         return

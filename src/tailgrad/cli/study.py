@@ -7,9 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from tailgrad.checks import InputError
+from tailgrad.cli import names as known
 from tailgrad.cli.compare import show_comparison
-from tailgrad.cli.options import JsonOption, MinutesOption, OutOption, ResumeOption, SetOption
-from tailgrad.cli.output import err, interval, show_json, show_raw, show_table, show_text
+from tailgrad.cli.options import (
+    AddressOption,
+    EngineOption,
+    JobsOption,
+    JsonOption,
+    MinutesOption,
+    OutOption,
+    QuietOption,
+    ResumeOption,
+    SetOption,
+)
+from tailgrad.cli.output import err, interval, listener, show_json, show_raw, show_table, show_text
 
 DataOption = Annotated[
     list[str] | None,
@@ -26,17 +37,6 @@ OnlyOption = Annotated[
     str | None,
     typer.Option("--only", metavar="GROUPS", help="Groups to run, separated by commas. Default: all."),
 ]
-JobsOption = Annotated[
-    str | None,
-    typer.Option("--jobs", metavar="N", help="Runs side by side, or auto. The default is 1."),
-]
-EngineOption = Annotated[
-    str, typer.Option("--engine", metavar="NAME", help="Where runs go: local, or ray for a Ray cluster.")
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option("--address", metavar="ADDRESS", help="Ray cluster to join, as in auto or head:6379."),
-]
 RecordOption = Annotated[
     Path | None,
     typer.Option(
@@ -49,7 +49,12 @@ RecordOption = Annotated[
 
 def study(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="YAML file of a study, or the name of one in the package.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="YAML file of a study, or the name of one in the package.",
+            autocompletion=known.studies,
+        ),
     ],
     data: DataOption = None,
     size: SizeOption = "full",
@@ -62,6 +67,7 @@ def study(
     max_minutes: MinutesOption = None,
     record: RecordOption = None,
     assignments: SetOption = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a study of your own: groups of comparisons, and a verdict on every claim about them.
@@ -89,7 +95,7 @@ def study(
         only=names_of(only),
         overrides=overrides_of(assignments),
         sitting=Sitting(jobs, engine, address, max_minutes),
-        console=err(),
+        console=listener(quiet),
     )
     show_evidence(found, record, as_json)
 
@@ -168,7 +174,7 @@ def _claim(claim: Mapping[str, Any]) -> list[str]:
         claim["text"],
         _claimed(claim),
         measured,
-        "" if p is None else f"{p:.3f}",
+        "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}",
         shown,
     ]
 

@@ -5,11 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
+from tailgrad.cli import names as known
 from tailgrad.cli.options import (
     FocusOption,
     JsonOption,
+    LoggerOption,
     MinutesOption,
+    NoImagesOption,
     OutOption,
+    QuietOption,
     RegimeOption,
     ResumeOption,
     SetOption,
@@ -17,7 +21,7 @@ from tailgrad.cli.options import (
     TuneOption,
     overrides_of,
 )
-from tailgrad.cli.output import err, interval, share, short, show_json, show_raw, show_table, show_text
+from tailgrad.cli.output import interval, listener, share, short, show_json, show_raw, show_table, show_text
 from tailgrad.cli.resume import resume_command
 
 
@@ -25,12 +29,20 @@ def train(
     source: SourceArgument,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", metavar="NAME", help="Regime and method in one: a name or YAML file."),
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="Regime and method in one: a name or YAML file.",
+            autocompletion=known.recipes,
+        ),
     ] = None,
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", metavar="NAME", help="Head and loss: a name or YAML file. Default: baseline."
+            "--method",
+            metavar="NAME",
+            help="Head and loss: a name or YAML file. Default: baseline.",
+            autocompletion=known.methods,
         ),
     ] = None,
     regime: RegimeOption = None,
@@ -39,7 +51,10 @@ def train(
     focus: FocusOption = None,
     max_minutes: MinutesOption = None,
     tune_speed: TuneOption = False,
+    loggers: LoggerOption = None,
     assignments: SetOption = None,
+    no_images: NoImagesOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier, evaluate it with intervals, measure its interference, write a report.
@@ -52,15 +67,23 @@ def train(
     Examples:
         tailgrad train photos/
         tailgrad train photos/ --recipe quick --out runs/first
+        tailgrad train photos/ --recipe photos.yaml --logger tensorboard
         tailgrad train photos/ --method csba --focus Broken --max-minutes 30
         tailgrad train digits-lt --set optim.lr=0.01 --set train.epochs=5
     """
     from tailgrad.distributed import place
     from tailgrad.recipes import train as run
 
-    above = overrides_of(assignments, focus, max_minutes, tune_speed)
+    above = overrides_of(assignments, focus, max_minutes, tune_speed, loggers, no_images)
     found = run(
-        source, recipe, method=method, regime=regime, overrides=above, out=out, resume=resume, console=err()
+        source,
+        recipe,
+        method=method,
+        regime=regime,
+        overrides=above,
+        out=out,
+        resume=resume,
+        console=listener(quiet),
     )
     if place()[0]:  # of several processes the first one speaks
         return

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tailgrad.checks import InputError, one_of
 from tailgrad.data.decode import UnreadableImage
+from tailgrad.data.duplicates import Progress
 from tailgrad.data.source import Source, load_for
 
 _WORKERS = min(8, cpu_count() or 1)
@@ -25,6 +26,7 @@ def load_images(
     size: tuple[int, int],
     *,
     mode: str = "squash",
+    progress: Progress | None = None,
 ) -> Tensor:
     """Decode and resize images into one tensor.
 
@@ -37,6 +39,7 @@ def load_images(
         size: (H, W), each at least 1.
         mode: ``squash`` takes the whole image whatever its aspect ratio; ``crop`` the largest centred part
             of the wanted ratio.
+        progress: called with (images decoded, images).
 
     Returns:
         uint8 [n, 3, H, W], contiguous, in the order of ``indices``.
@@ -63,15 +66,22 @@ def load_images(
             return error
         return None
 
-    _refuse([error for error in _each(fill, len(positions)) if error])
+    _refuse([error for error in _each(fill, len(positions), progress) if error])
     return images
 
 
-def _each(fill: Callable[[int], UnreadableImage | None], n: int) -> list[UnreadableImage | None]:
+def _each(
+    fill: Callable[[int], UnreadableImage | None], n: int, progress: Progress | None
+) -> list[UnreadableImage | None]:
     if n == 1:  # a loader that asks image by image should not pay for threads
         return [fill(0)]
+    found = []
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(fill, range(n)))
+        for one in pool.map(fill, range(n)):
+            found.append(one)
+            if progress is not None:
+                progress(len(found), n)
+    return found
 
 
 def _refuse(errors: list[UnreadableImage]) -> None:

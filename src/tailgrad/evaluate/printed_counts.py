@@ -11,7 +11,7 @@ _WORDS = {
     (ROUNDED, True): "rounded",
     (TRUNCATED, True): "truncated",
     (EITHER, True): "some figures rounded, others truncated",
-    (EITHER, False): "F1 made from printed precision and recall",
+    (EITHER, False): "without F1, which is checked on its own",
 }
 
 

@@ -68,7 +68,8 @@ class ClaimsAudit:
             text for text in (self.about.get("paper"), f"table {self.about.get('table', '?')}") if text
         )
         lines = [f"{self.title} ({source})" if "paper" in self.about else self.title]
-        lines += ["", f"Can it be true? {self.verdict}", *map(str, self.table)]
+        findings = sorted(self.table, key=lambda one: one.verdict != IMPOSSIBLE)  # contradictions first
+        lines += ["", f"Can it be true? {self.verdict}", *map(str, findings)]
         if self.gain:
             lines += ["", "Is the last column better than the first?", *map(str, self.gain)]
         return "\n".join(lines)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tailgrad.checks import InputError, nearest
 from tailgrad.engine import Interrupted
+from tailgrad.evidence.cell_progress import CellProgress
 from tailgrad.evidence.figures import Figure
 from tailgrad.evidence.group_runs import group_runs
 from tailgrad.files import write_json
@@ -86,6 +87,14 @@ class Lab:
     settings: Mapping[str, Any] = field(default_factory=dict)
     say: Talk = field(default_factory=lambda: Talk(None))
     until: float | None = None
+    progress: CellProgress = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "progress", CellProgress(self.folder.parent.name, self.say))
+
+    def expect(self, cells: int) -> None:
+        """Say how many cells with different names will be asked for, so that the time left can be told."""
+        self.progress.expected = cells
 
     def cell(self, name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """What ``make`` gives, computed once and kept in a file.
@@ -114,11 +123,13 @@ class Lab:
                     f"{path} must be made with the present settings, got {kept.get('made_with')}, wanted "
                     f"{made_with}; use another --out"
                 )
+            self.progress.passed(name)
             return dict(kept["content"])
         if self.until is not None and time.monotonic() >= self.until:
             raise Interrupted(f"the time was used up in {self.folder}; what is finished is kept")
-        self.say(f"{self.folder.parent.name}: {name}")
+        self.progress.begin(name)
         content = dict(make())
+        self.progress.end(name)
         write_json(path, {"made_with": made_with, "content": content})
         return dict(read_json(path)["content"])
 

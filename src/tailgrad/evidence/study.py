@@ -102,9 +102,22 @@ def reproduce(name: str, data: Mapping[str, str] | str | None = None, **options:
         ...
         tailgrad.checks.InputError: name must be a known study, got 'csba'; ...
     """
+    return study(known_study(name), data, **options)
+
+
+def known_study(name: str) -> str:
+    """The name, if a study that comes with the package is called so.
+
+    Raises:
+        InputError: none is.
+
+    Example:
+        >>> known_study("remedy")
+        'remedy'
+    """
     if name not in studies():
         raise InputError(f"name must be a known study, got {name!r}; {nearest(name, studies())}")
-    return study(name, data, **options)
+    return name
 
 
 def study(

@@ -64,6 +64,12 @@ class Group(_Part):
         """
         return merge(self.set, {} if self.focus is None else {"focus": self.focus})
 
+    @property
+    def runs(self) -> int:
+        """How many runs the group is: methods, times seeds, times splits that are crossed with them."""
+        splits = self.split_seeds if isinstance(self.split_seeds, int) else len(self.split_seeds or (0,))
+        return len(self.overlays()) * self.seeds * splits
+
     def overlays(self) -> dict[str, dict[str, Any]]:
         """Methods by name; ``like`` in one written out takes another method's keys first.
 

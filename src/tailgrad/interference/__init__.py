@@ -32,6 +32,7 @@ from tailgrad.interference.gradients import ClassGradients, Folds
 from tailgrad.interference.measure import Extras, measure
 from tailgrad.interference.monitor import Monitor
 from tailgrad.interference.noise import DirectionalNoise
+from tailgrad.interference.opposition import opposition
 from tailgrad.interference.result import Interference, Pair
 from tailgrad.interference.tiles import TiledInterference
 from tailgrad.interference.update import Update
@@ -65,4 +66,5 @@ __all__ = [
     "group_classes",
     "initial_drop",
     "measure",
+    "opposition",
 ]

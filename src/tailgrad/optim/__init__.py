@@ -15,7 +15,8 @@ class indices and does not call backward:
     optimizer.step(lambda: (criterion(model(x), y), y))        # criterion with reduction="none"
 
 Sharpness. ``SAM`` takes the gradient at perturbed weights, in further passes over the batch; its rules
-``ImbSAM``, ``CCSAM`` and ``FocalSAM`` lean to rare classes, and ``AsymmetricSAM`` chooses among all by name:
+``ImbSAM``, ``CCSAM`` and ``FocalSAM`` lean to rare classes, ``ConflictSAM`` to those that others oppose, and
+``AsymmetricSAM`` chooses among all by name:
 
     optimizer = AsymmetricSAM(model, torch.optim.SGD(model.parameters(), lr=0.1), class_counts, rho=0.05)
     optimizer.step(lambda: (criterion(model(x), y), y))
@@ -33,6 +34,7 @@ from tailgrad.optim.cagrad import CAGrad
 from tailgrad.optim.cc_sam import CCSAM
 from tailgrad.optim.class_gradient_optimizer import ClassGradientOptimizer
 from tailgrad.optim.combiner import Combiner
+from tailgrad.optim.conflict_sam import ConflictSAM
 from tailgrad.optim.focal_sam import FocalSAM
 from tailgrad.optim.gap_weights import GapWeights
 from tailgrad.optim.grad_norm import GradNorm
@@ -54,6 +56,7 @@ __all__ = [
     "CAGrad",
     "ClassGradientOptimizer",
     "Combiner",
+    "ConflictSAM",
     "FocalSAM",
     "GapWeights",
     "GradNorm",

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from tailgrad.checks import InputError, nearest, one_of, positive_counts
 from tailgrad.optim.cc_sam import CCSAM
+from tailgrad.optim.conflict_sam import ConflictSAM
 from tailgrad.optim.focal_sam import FocalSAM
 from tailgrad.optim.gradient_lists import Gradients, weighted_sum
 from tailgrad.optim.imb_sam import ImbSAM
@@ -127,6 +128,7 @@ VARIANTS: dict[str, type[SharpnessRule]] = {
     "imbsam": ImbSAM,
     "cc_sam": CCSAM,
     "focal_sam": FocalSAM,
+    "conflict_sam": ConflictSAM,
 }
 
 
@@ -152,10 +154,11 @@ def AsymmetricSAM(  # noqa: N802 - it stands for the optimiser that it makes
         base_optimizer: as for ``SAM``.
         class_counts: training examples of each class [K], each at least 1; None will do for ``"sam"``.
         rho: radius, at least 0; None is the variant's published one.
-        variant: ``"sam"``, ``"direction"``, ``"scaled"``, ``"per_class"``, ``"imbsam"``, ``"cc_sam"`` or
-            ``"focal_sam"``.
+        variant: ``"sam"``, ``"direction"``, ``"scaled"``, ``"per_class"``, ``"imbsam"``, ``"cc_sam"``,
+            ``"focal_sam"`` or ``"conflict_sam"``.
         options: of the variant: ``weights`` for direction, ``scales`` for scaled and per_class, ``eta``;
-            ``classifier`` and ``share``; ``lam`` and ``gamma``. ``classifier`` is ``model.head`` by default.
+            ``classifier`` and ``share``; ``lam`` and ``gamma``; ``floor``, ``after``, ``every`` and ``by``.
+            ``classifier`` is ``model.head`` by default.
         max_norm: as for ``SAM``.
         scaler: as for ``SAM``.
 

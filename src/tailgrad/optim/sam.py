@@ -38,7 +38,8 @@ class SAM(Optimizer):
     finite is not taken, and is counted in ``skipped``. With ``torch.compile``, rules with two backward passes
     over one forward pass need ``torch._functorch.config.donated_buffer = False``.
 
-    ``param_groups``, ``state`` and ``state_dict`` are the base optimiser's: nothing else needs to be stored.
+    ``param_groups``, ``state`` and ``state_dict`` are the base optimiser's; a rule with a memory adds its own
+    to the last of them under ``"combiner"``, where checkpoints keep what is no state of a parameter.
     ``rho`` may be set between steps.
 
     Args:
@@ -111,13 +112,16 @@ class SAM(Optimizer):
         return sweeps.loss
 
     def state_dict(self) -> dict[str, Any]:
-        """The base optimiser's state."""
-        return self.base_optimizer.state_dict()
+        """The base optimiser's state, and that of the rule where it has one."""
+        memory = self.rule.state_dict()
+        return self.base_optimizer.state_dict() | ({"combiner": memory} if memory else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what ``state_dict`` of this or of a bare base optimiser gave."""
-        self.base_optimizer.load_state_dict(state_dict)
+        self.base_optimizer.load_state_dict({k: v for k, v in state_dict.items() if k != "combiner"})
         self._share_state()
+        if state_dict.get("combiner"):
+            self.rule.load_state_dict(state_dict["combiner"])
 
     def _update(self, trained: list[Tensor], scale: float, loss: Tensor) -> None:
         gradients = [p.grad for p in trained if p.grad is not None]

@@ -45,6 +45,13 @@ class SharpnessRule(ABC):
             return None
         return Correction("weight", tuple(self.weights_at_rest.log().tolist()))
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """What an exact resume needs; empty for a rule without memory."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - nothing to load
+        """Put back what ``state_dict`` gave."""
+
     @classmethod
     def passes(cls, _num_classes: int) -> float:
         """Cost of a step in ordinary steps; a forward pass counts as a third of one, a backward as two."""

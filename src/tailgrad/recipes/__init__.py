@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tailgrad.recipes.catalogue import Entry, catalogue
+    from tailgrad.recipes.checkup import checkup
     from tailgrad.recipes.compare import Study, compare
     from tailgrad.recipes.compose import compose, named, overlay, parse_set
     from tailgrad.recipes.config import Config
     from tailgrad.recipes.diagnose import diagnose
+    from tailgrad.recipes.follow import follow
+    from tailgrad.recipes.new_recipe import new_recipe
     from tailgrad.recipes.predict import Prediction, predict
     from tailgrad.recipes.run_config import Run
     from tailgrad.recipes.run_folder import RunFolder
@@ -32,10 +35,13 @@ __all__ = [
     "RunFolder",
     "Study",
     "catalogue",
+    "checkup",
     "compare",
     "compose",
     "diagnose",
+    "follow",
     "named",
+    "new_recipe",
     "overlay",
     "parse_set",
     "predict",
@@ -51,10 +57,13 @@ _HOME = {
     "RunFolder": "run_folder",
     "Study": "compare",
     "catalogue": "catalogue",
+    "checkup": "checkup",
     "compare": "compare",
     "compose": "compose",
     "diagnose": "diagnose",
+    "follow": "follow",
     "named": "compose",
+    "new_recipe": "new_recipe",
     "overlay": "compose",
     "parse_set": "compose",
     "predict": "predict",

@@ -6,7 +6,7 @@ from tailgrad.recipes.job import Job
 from tailgrad.recipes.orders import training_loader
 from tailgrad.recipes.speed import way_of
 from tailgrad.recipes.stepping import has_auxiliary, is_sharp
-from tailgrad.recipes.talk import duration
+from tailgrad.recipes.waiting import duration
 
 
 def announce(job: Job, seconds: float) -> None:

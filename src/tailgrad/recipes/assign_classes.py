@@ -41,8 +41,8 @@ class Assignable(Protocol):
         ...
 
 
-def between_epochs(job: Job) -> Callable[[int], None] | None:
-    """What the run does after an epoch besides training, or None: classes are assigned to groups.
+def assigning(job: Job) -> Callable[[int], None] | None:
+    """What the run does after an epoch where its head asks for groups of classes, or None.
 
     Raises:
         InputError: there are more classes than conflict is measured for.

@@ -47,6 +47,7 @@ SHARPNESS = {
     "imbsam": "SAM for the rare classes, plain gradients for the others",
     "cc_sam": "SAM on the classifier with one radius a class",
     "focal_sam": "SAM weighted by class rarity",
+    "conflict_sam": "SAM whose ascent follows the classes that others oppose beyond chance",
 }
 
 

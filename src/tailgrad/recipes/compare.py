@@ -1,6 +1,7 @@
 """Several methods under one regime, over seeds, with paired intervals."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,11 @@ def compare(
     with fresh_folder(folder):
         _start(folder, plans, list(overlays), resume, talk)
         talk(f"{len(plans)} runs; the methods differ in {', '.join(differences) or 'nothing'}")
-        results = _results(runs, plans, spread)
+        try:
+            results = _results(runs, plans, spread)
+        except (Diverged, InputError):
+            _report_what_is_left(runs, plans)
+            raise
         one_split = "test" in opened.given or _is_one_split(plans)
         with of_shape(folder):
             comparison = conclude(results, own_test=one_split, focus=first.focus)
@@ -136,7 +141,15 @@ def compare(
             if one_split and comparison["unit"] == "seed":
                 comparison["paired"] = with_crossed(comparison["paired"], _folders(runs, plans))
         _write(folder, differences, comparison, results)
+        write_report(folder, source=opened)
     return Study(folder, read_json(folder / "comparison.json"))
+
+
+def _report_what_is_left(runs: StudyRuns, plans: Sequence[Config]) -> None:
+    """A report of the runs that did finish, and of why the others did not."""
+    if any(map(runs.finished, plans)):
+        with suppress(InputError):  # what went wrong first is said
+            write_report(runs.path, source=runs.opened)
 
 
 def _folders(runs: StudyRuns, plans: Sequence[Config]) -> dict[str, list[RunFolder]]:
@@ -159,6 +172,7 @@ def _results(runs: StudyRuns, plans: Sequence[Config], spread: Spread) -> dict[s
             results[config.method].append(runs.result(config))
         except Diverged as error:
             failed[title(config)] = {"kind": "diverged", "text": str(error)}
+            write_json(runs.folder(config).path / "failure.json", failed[title(config)])
             runs.talk(f"{title(config)} failed: {error}")
     if failed:
         raise failure(failed, len(plans), runs.path)
@@ -306,4 +320,3 @@ def _write(
     ]
     table = pa.Table.from_pylist(rows)
     write_with(folder / "results.parquet", lambda partial: pq.write_table(table, partial))
-    write_report(folder)

@@ -1,12 +1,15 @@
 """One validated configuration: what a run is, as nested sections with typed keys."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+Logger = Literal["tensorboard", "mlflow", "wandb"]
+LOGGERS: tuple[Logger, ...] = get_args(Logger)
+"""Programs that a run can be followed in."""
 
 
 class Section(BaseModel):
@@ -147,7 +150,9 @@ class SharpnessConfig(Section):
         0.1
     """
 
-    name: Literal["none", "sam", "direction", "scaled", "per_class", "imbsam", "cc_sam", "focal_sam"] = "none"
+    name: Literal[
+        "none", "sam", "direction", "scaled", "per_class", "imbsam", "cc_sam", "focal_sam", "conflict_sam"
+    ] = "none"
     """``direction``, ``scaled`` and ``per_class`` are the readings of asymmetric SAM"""
     rho: NonNegative | None = None
     """radius; null is the published one of the variant: 0.05, Focal-SAM 0.2, CC-SAM 1e-6"""
@@ -277,7 +282,10 @@ class TrainConfig(Section):
     """least time between two saves within an epoch, of what a killed run goes on from"""
     log_every: Count | Literal["auto"] = "auto"
     """steps between two looks at the loss, which wait for the device; auto is 1 on a CPU, 20 on a GPU"""
+    loggers: tuple[Logger, ...] = ()
+    """programs that the run is followed in, beside its own files; each is an extra of the package"""
     tensorboard: bool = False
+    """the same as tensorboard among ``loggers``"""
 
     @field_validator("compile", mode="before")
     @classmethod
@@ -301,6 +309,18 @@ class InterferenceConfig(Section):
     """disjoint parts of each class, for the error bars; 0 for none"""
     monitor_every: Annotated[int, Field(ge=0)] = 0
     """steps between two looks at the class gradients of training, into ``metrics.jsonl``; 0 for none"""
+
+
+class ReportConfig(Section):
+    """The HTML report at the end of a run; it changes no result.
+
+    Example:
+        >>> ReportConfig().images
+        True
+    """
+
+    images: bool = True
+    """hold small copies of a few test images; false for reports that go where the images may not"""
 
 
 class Config(Section):
@@ -341,6 +361,7 @@ class Config(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig = TrainConfig()
     interference: InterferenceConfig = InterferenceConfig()
+    report: ReportConfig = ReportConfig()
 
 
 METHOD_KEYS = (

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from tailgrad.checks import InputError
+from tailgrad.checks import InputError, one_of
 from tailgrad.data import Source
 from tailgrad.recipes.assemble import (
     MakeLoss,
@@ -54,6 +54,8 @@ def configure(
         opened = open_config(probe, None if text != "python" else source)
     chosen = regime or named.get("regime") or opened.regime
     config = compose(text, chosen, wanted, above)
+    if config.focus is not None:
+        one_of("focus", config.focus, opened.class_names)
     check_names(config)
     check_options("heads", head_name(config), config.head.options, skip=2)
     check_combine(config.combine)

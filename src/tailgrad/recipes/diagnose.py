@@ -16,12 +16,14 @@ from tailgrad.interference import Extras, Interference, measure
 from tailgrad.models import check_map
 from tailgrad.recipes.assemble import class_weights_of, device_of, make_loss, make_model, normalizer
 from tailgrad.recipes.compose import merge, validate
+from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import configure
 from tailgrad.recipes.prepare import Prepared, prepare
 from tailgrad.recipes.restore import check_classes, load_state, restore
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.same_split import check_split
 from tailgrad.recipes.talk import Talk
+from tailgrad.recipes.waiting import counting, each
 
 PARTS = ("train", "val", "test", "heldout")
 BATCH = 256
@@ -69,23 +71,25 @@ def diagnose(
         network, ready, normalize, config = _of_source(run_or_source, model, weights, overrides or {}, talk)
     device = device_of(config.train.device)
     parts = ("val", "test") if part == "heldout" else (part,)
-    result = measure(
-        network.to(device),
-        _pairs(ready, parts, normalize, device),
-        parameters=config.interference.parameters,
-        max_per_class=config.interference.max_per_class,
-        folds=config.interference.folds,
-        class_names=ready.classes.names,
-        extras=Extras(
-            train_counts=ready.classes.counts,
-            class_weights=class_weights_of(make_loss(config, ready.classes, model=network))
-            if is_run
-            else None,
-        ),
-    )
+    with counting(console, "measuring class gradients") as progress:
+        batches = each(ready.mixed(parts, BATCH), progress)
+        result = measure(
+            network.to(device),
+            ((normalize(batch.inputs.to(device)), batch.target.to(device)) for batch in batches),
+            parameters=config.interference.parameters,
+            max_per_class=config.interference.max_per_class,
+            folds=config.interference.folds,
+            class_names=ready.classes.names,
+            extras=_extras(config, ready, network, is_run),
+        )
     if out is not None:
         result.save(Path(out))
     return result
+
+
+def _extras(config: Config, ready: Prepared, network: Any, is_run: bool) -> Extras:
+    weights = class_weights_of(make_loss(config, ready.classes, model=network)) if is_run else None
+    return Extras(train_counts=ready.classes.counts, class_weights=weights)
 
 
 def _pairs(

@@ -27,6 +27,7 @@ from tailgrad.recipes.predictions import save_predictions
 from tailgrad.recipes.prepare import Prepared
 from tailgrad.recipes.prior import correction_of
 from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.waiting import Told, each
 from tailgrad.types import ClassInfo
 
 BATCH = 256
@@ -39,10 +40,13 @@ def measure_part(job: Job, parts: tuple[str, ...]) -> Interference:
 
     Example: see ``recipes.train``.
     """
-    with as_one_process():  # each rank measures all
+    with (
+        as_one_process(),  # each rank measures all
+        job.say.counting(f"measuring class gradients ({', '.join(parts)})") as progress,
+    ):
         return measure(
             job.learner.network,
-            _pairs(job, parts),
+            _pairs(job, parts, progress),
             parameters=job.config.interference.parameters,
             max_per_class=job.config.interference.max_per_class,
             folds=job.config.interference.folds,
@@ -64,11 +68,13 @@ def keep_interference(job: Job, name: str, parts: tuple[str, ...]) -> Interferen
         job.say(f"interference ({name}) could not be measured: {error}")
         return None
     found.save(job.folder.path / "interference" / name)
+    for log in job.live:
+        log.on_interference(name, found)
     return found
 
 
-def _pairs(job: Job, parts: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor]]:
-    for batch in job.ready.mixed(parts, BATCH):
+def _pairs(job: Job, parts: tuple[str, ...], told: Told) -> Iterator[tuple[Tensor, Tensor]]:
+    for batch in each(job.ready.mixed(parts, BATCH), told):
         yield job.learner.images(batch.inputs), job.learner.fabric.to_device(batch.target)
 
 
@@ -140,6 +146,8 @@ def finish(job: Job, fitted: Fitted, stages: list[dict[str, Any]]) -> dict[str, 
         job.say(f"warning: passed over in this run: {ready.reading.passed_over}")
     _clear_what_is_past(folder, result["status"])
     write_json(folder.result_file, result)
+    for log in job.live:
+        log.on_result(folder.result())
     return folder.result()
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from tailgrad.augment import Normalize
 from tailgrad.correction_ledger import Ledger
 from tailgrad.engine import Learner, LossWatch
+from tailgrad.engine.live_log import LiveLog
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.prepare import Prepared
 from tailgrad.recipes.run_folder import RunFolder
@@ -28,6 +29,7 @@ class Job:
         say: who listens.
         prior: what the method makes of the class prior.
         stage_losses: the loss of every later stage that trains, by its place.
+        live: programs that the run is followed in.
         began: ``time.monotonic()`` when the run was started or resumed.
 
     Example: see ``recipes.train``.
@@ -41,6 +43,7 @@ class Job:
     say: Talk
     prior: Ledger
     stage_losses: Mapping[int, nn.Module] = field(default_factory=dict)
+    live: list[LiveLog] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
     def watch(self) -> LossWatch:

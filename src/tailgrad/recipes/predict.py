@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from torch import Tensor
 
 from tailgrad.checks import InputError, in_range
@@ -18,6 +19,7 @@ from tailgrad.data.resident import resize
 from tailgrad.evaluate import apply_threshold
 from tailgrad.recipes.restore import Restored, restore
 from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.waiting import counting
 from tailgrad.untrusted import of_shape
 
 BATCH = 64
@@ -46,7 +48,9 @@ class Prediction:
     error: str = ""
 
 
-def predict(run: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
+def predict(
+    run: str | Path, images: Sequence[str | Path], *, console: Console | None = None
+) -> list[Prediction]:
     """Classify image files; an unreadable one is reported in its place, the others are classified.
 
     Where the run has a class in focus, its tuned threshold decides.
@@ -54,6 +58,7 @@ def predict(run: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
     Args:
         run: folder of a finished run.
         images: files, or folders that are searched for images.
+        console: where to show how far it is; None is silent.
 
     Raises:
         InputError: the folder is not a run, or there is no image.
@@ -69,7 +74,11 @@ def predict(run: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
     files = _files(images)
     errors: dict[Path, str] = {}
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
-    logits = [_logits(network, batch, errors) for batch in batches]
+    logits = []
+    with counting(console, "classifying") as progress:
+        for done, batch in enumerate(batches, start=1):
+            logits.append(_logits(network, batch, errors))
+            progress(min(done * BATCH, len(files)), len(files))
     together = torch.cat(logits)
     if network.posthoc.transductive and len(together) == 1:
         raise InputError(

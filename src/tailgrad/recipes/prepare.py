@@ -1,6 +1,7 @@
 """From a source and a configuration to split, decoded, normalised data that every method shares."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.data.streaming_loader import StreamingLoader
 from tailgrad.recipes.assemble import device_of, needed_size
 from tailgrad.recipes.config import Config, DataConfig
+from tailgrad.recipes.waiting import Told, counting
 from tailgrad.types import ClassInfo
 
 Say = Callable[[str], None]
@@ -256,7 +258,8 @@ def duplicates_of(source: Source, config: Config, say: Say = _silent) -> NDArray
             f"looking for copies among {len(source.items)} images"
             + (", near duplicates too; data.near_duplicates=false is faster" if near else ", byte for byte")
         )
-    found = duplicate_groups(source, near=near, stored=many and not near)
+    with _counting(say, "looking for copies") as progress:
+        found = duplicate_groups(source, near=near, stored=many and not near, progress=progress)
     if found.unreadable:  # said here once for all parts, and before hours of training that would meet them
         some = "; ".join(f"{source.items.name(i)!r}: {reason}" for i, reason in found.unreadable[:5])
         more = f"; and {len(found.unreadable) - 5} more" if len(found.unreadable) > 5 else ""
@@ -347,9 +350,17 @@ def _resident(
     if where == "stream":
         return None
     there = device if where == "device" else torch.device("cpu")
-    return {
-        part: load_images(source, getattr(split, part), size, mode=data.resize).to(there) for part in PARTS
-    }
+    images = {}
+    for part in PARTS:
+        with _counting(say, f"reading {part} images") as progress:
+            found = load_images(source, getattr(split, part), size, mode=data.resize, progress=progress)
+        images[part] = found.to(there)
+    return images
+
+
+def _counting(say: Say, title: str) -> AbstractContextManager[Told]:
+    """Where somebody listens on a console, that shows how far a piece of work is."""
+    return counting(getattr(say, "console", None), title)
 
 
 def _describe(source: Source, split: Split, size: tuple[int, int], classes: ClassInfo, own_test: bool) -> str:

@@ -13,7 +13,7 @@ from tailgrad.engine import (
     MonitoredStep,
     Observer,
     Plan,
-    ScalarLog,
+    ProgressFile,
     fit,
     last_progress,
 )
@@ -32,12 +32,13 @@ from tailgrad.recipes.assemble import (
     normalizer,
     settle_pretrained,
 )
-from tailgrad.recipes.assign_classes import between_epochs
+from tailgrad.recipes.between_epochs import between_epochs
 from tailgrad.recipes.combine import check_model
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.finish import EarlyConflict, finish
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.job import Job
+from tailgrad.recipes.loggers import live_logs
 from tailgrad.recipes.orders import training_loader
 from tailgrad.recipes.prepare import Prepared, prepare
 from tailgrad.recipes.prior import method_ledger
@@ -119,7 +120,7 @@ def run_config(
             fitted = _fit(job)
             result = finish(job, fitted, run_stages(job, _meta(job), fitted))
         if prepared is None:  # in a study the report of the whole replaces those of its runs
-            first_does(lambda: write_report(folder.path))
+            first_does(lambda: write_report(folder.path, source=ready.source))
     say(f"{config.method}, seed {config.seed}: test macro-F1 {result['test']['macro_f1']['value']:.3f}")
     return Run(folder.path, result)
 
@@ -155,9 +156,12 @@ def _fit(job: Job) -> Fitted:
     if done["step"]:
         job.say(_going_on(done))
     observers: list[Observer] = [MetricsLog(folder.path / "metrics.jsonl", done["epoch"])]
-    observers += [EarlyConflict(job), *_tensorboard(config, folder)]
+    job.live.extend(live_logs(config, folder, done["step"]) if place()[0] == 0 else [])
+    observers += [EarlyConflict(job), *job.live]
     observers += [UnreadableLog(job.ready.reading.passed_over, job.say)]
-    with job.say.progress(config.train.epochs * len(loader), config.method) as bars:
+    steps, told = config.train.epochs * len(loader), folder.path / "progress.json"
+    observers += [ProgressFile(told, steps)] if place()[0] == 0 else []
+    with job.say.progress(steps, config.method) as bars:
         try:
             return fit(
                 job.learner,
@@ -171,6 +175,8 @@ def _fit(job: Job) -> Fitted:
             )
         except Interrupted as stop:
             raise Interrupted(f"{stop} in {folder.path}") from stop
+        finally:
+            told.unlink(missing_ok=True)
 
 
 def _going_on(done: dict[str, Any]) -> str:
@@ -224,17 +230,3 @@ def _monitor(config: Config) -> str:
             f"train.monitor={monitor} needs a class, got focus={config.focus}; set --focus CLASS"
         )
     return "focus_f1" if config.focus is not None and monitor == "macro_f1" else monitor
-
-
-def _tensorboard(config: Config, folder: RunFolder) -> list[Observer]:
-    if not config.train.tensorboard:
-        return []
-    from lightning.fabric.loggers.tensorboard import TensorBoardLogger
-
-    try:
-        return [ScalarLog(TensorBoardLogger(folder.path, name="tensorboard", version=""))]
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"train.tensorboard=true needs the package {error.name}; install tailgrad[tensorboard] or set "
-            "train.tensorboard=false"
-        ) from error

@@ -203,6 +203,7 @@ FREE_KEYS = (
     "train.max_minutes",
     "train.device",
     "train.devices",
+    "train.loggers",
     "train.tensorboard",
     "train.save_minutes",
     "train.log_every",
@@ -210,12 +211,13 @@ FREE_KEYS = (
     "data.resident_gb",
     "data.workers",
     "data.prefetch",
+    "report.images",
 )
 """Keys that may change between two sittings of a run, since they do not change numbers."""
 
 
 def _check_same(before: Config, now: Config, path: Path) -> None:
-    a, b = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    a, b = flat(before.model_dump(mode="json")), flat(now.model_dump(mode="json"))
     for key in a:
         was_auto = key.rpartition(".")[2] in SETTLED and b[key] == "auto"
         if a[key] != b.get(key) and key not in FREE_KEYS and not was_auto:
@@ -225,14 +227,20 @@ def _check_same(before: Config, now: Config, path: Path) -> None:
             )
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one mapping with dotted keys; free options stay together.
+
+    Example:
+        >>> flat({"optim": {"lr": 0.1}, "seed": 3})
+        {'optim.lr': 0.1, 'seed': 3}
+    """
+    found: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, dict) and value and key != "options":
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
-    return flat
+            found[prefix + key] = value
+    return found
 
 
 def differing_keys(configs: list[Config]) -> list[str]:
@@ -242,5 +250,5 @@ def differing_keys(configs: list[Config]) -> list[str]:
         >>> differing_keys([Config(source="x"), Config(source="x", seed=1)])
         ['seed']
     """
-    flats = [_flat(config.model_dump(mode="json")) for config in configs]
+    flats = [flat(config.model_dump(mode="json")) for config in configs]
     return [key for key in flats[0] if any(flat.get(key) != flats[0][key] for flat in flats)]

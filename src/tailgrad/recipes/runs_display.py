@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from tailgrad.recipes.talk import duration
+from tailgrad.recipes.waiting import duration
 
 _NAME = 26
 _OFTEN = 60.0

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from tailgrad.engine import Learner, infer
-from tailgrad.evaluate import evaluate_predictions
+from tailgrad.evaluate import Evaluation, evaluate_predictions
 from tailgrad.recipes.prepare import Prepared
 from tailgrad.types import ClassInfo
 
 Row = dict[str, Any]
+CLASSES = 100
+"""Classes whose recall is kept every epoch."""
 
 
 def validator(learner: Learner, prepared: Prepared, batch_size: int, focus: str | None) -> Callable[[], Row]:
@@ -56,10 +58,19 @@ def score(
         "val_balanced_accuracy": float(found.balanced_accuracy.value),
         "val_worst_f1": float(found.row(found.worst_class).f1.value),
         "val_worst_class": found.worst_class,
+        "val_recall": _recall(found),
     }
     if focus is not None:
         row["val_focus_f1"] = float(found.row(focus).f1.value)
     return row
+
+
+def _recall(found: Evaluation) -> dict[str, float]:
+    """Recall of each class with validation images; of more than ``CLASSES`` those with the smallest."""
+    known = {row.name: round(float(row.recall.value), 4) for row in found.classes if row.support}
+    if len(known) <= CLASSES:
+        return known
+    return {name: known[name] for name in sorted(known, key=known.__getitem__)[:CLASSES]}
 
 
 def _loss_value(loss: nn.Module, logits: Tensor, target: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.text import Text
 
 from tailgrad.engine.observers import Observer
 from tailgrad.engine.progress import ProgressBar, ProgressLines
+from tailgrad.recipes.waiting import Told, counting, duration
+
+__all__ = ["Talk", "duration"]
 
 
 class Talk:
@@ -27,6 +30,7 @@ class Talk:
         self.runs_left = 1
         self.is_study = False
         self._warned: set[str] = set()
+        self._draws = False
 
     def __call__(self, text: str) -> None:
         """Say one line."""
@@ -42,8 +46,16 @@ class Talk:
         if not self.console.is_terminal:
             yield [ProgressLines(steps, self)]
             return
-        with ProgressBar(steps, title, self.console) as bar:
-            yield [bar]
+        self._draws = True
+        try:
+            with ProgressBar(steps, title, self.console) as bar:
+                yield [bar]
+        finally:
+            self._draws = False
+
+    def counting(self, title: str) -> AbstractContextManager[Told]:
+        """A function to be told (done, total) of work with countable parts; under a bar it is silent."""
+        return counting(None if self._draws else self.console, title)
 
     def warn_of(self, call: Callable[[], Any]) -> Any:
         """The result of ``call``; its warnings are said as lines where somebody listens."""
@@ -57,16 +69,3 @@ class Talk:
                 self(text)
         self._warned |= {f"warning: {warning.message}" for warning in caught}
         return result
-
-
-def duration(seconds: float) -> str:
-    """A duration in words, rounded as one would say it.
-
-    Example:
-        >>> duration(42), duration(200), duration(9000)
-        ('42 s', '3 min', '2 h 30 min')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -8,7 +8,8 @@ from tailgrad.interference import Interference
 from tailgrad.interference.findings import beyond_noise
 from tailgrad.interference.tiles import TiledInterference
 from tailgrad.report.averages import Matrix, mean_over
-from tailgrad.report.blocks import Block, Figure, Folded, Grid, Table, Text
+from tailgrad.report.blocks import Block, Figure, Folded, Grid, Table
+from tailgrad.report.class_order import MOST_CELLS
 from tailgrad.report.figures import HARM, ClassValues, heat_map, reliability
 from tailgrad.report.tables import matrix_table
 from tailgrad.report.wording import number
@@ -19,7 +20,6 @@ _HARM = (
     "what that class does for itself: -1 takes all of it back. Frequent classes pull harder, so this is not "
     "the conflict, in which every class pulls alike."
 )
-_MOST_ROWS = 60
 Measured = Mapping[str, Sequence[Interference]]
 
 
@@ -31,6 +31,14 @@ def classes_of(found: Sequence[Interference]) -> ClassInfo:
     first = found[0]
     counts = first.counts if first.train_counts is None else first.train_counts
     return ClassInfo(first.class_names, tuple(int(n) for n in counts))
+
+
+def likeness_of(results: Measured) -> Matrix:
+    """What puts like classes together in every map: the mean excess over all measurements [K, K].
+
+    Example: see ``conflict_blocks``.
+    """
+    return mean_over([result.excess for found in results.values() for result in found])
 
 
 def noise_table(found: Mapping[str, Measured], words: Mapping[str, str]) -> tuple[Block, ...]:
@@ -109,13 +117,14 @@ def _reliability(results: Measured) -> tuple[Block, ...]:
 def _harm(results: Measured) -> tuple[Block, ...]:
     figures: list[Figure] = []
     tables: list[Folded] = []
+    like = likeness_of(results) if results else None
     for label, found in results.items():
         shares = [_shares(result.contributions) for result in found if result.contributions is not None]
         if shares:
             classes, mean = classes_of(found), mean_over(shares)
             title = f"Who helps and who hurts whom: {label}"
-            figures.append(heat_map(title, _HARM, mean, classes, scale=HARM))
-            if classes.num_classes <= _MOST_ROWS:
+            figures.append(heat_map(title, _HARM, mean, classes, scale=HARM, likeness=like))
+            if classes.num_classes <= MOST_CELLS:
                 tables.append(
                     matrix_table(f"Who hurts whom, {label} (rows: whose loss changes)", mean, classes, 2)
                 )
@@ -127,30 +136,3 @@ def _shares(parts: Matrix) -> Matrix:
     own = np.diagonal(parts)[:, None]
     shares: Matrix = parts / np.where(own > 0, own, np.nan)
     return shares
-
-
-def advice_blocks(advice: Sequence[Mapping[str, object]]) -> tuple[Block, ...]:
-    """What was advised at the end of a run, one row a finding, strongest evidence first.
-
-    Args:
-        advice: ``kind``, ``remedy``, ``reason`` of each.
-
-    Example:
-        >>> advice_blocks([{"kind": "conflict", "remedy": "csba", "reason": "Because."}])[0].rows
-        (('csba', 'conflict', 'Because.'),)
-    """
-    found: dict[tuple[str, str], list[str]] = {}
-    for one in advice:
-        key = (str(one["kind"]), str(one["reason"]))
-        found.setdefault(key, []).append(str(one["remedy"]) or "no method here yet")
-    rows = tuple((", ".join(remedies), *key) for key, remedies in found.items())
-    if not rows:
-        return ()
-    table = Table("What the figures speak for, the strongest evidence first", ("try", "against", "why"), rows)
-    return (table, Text(_ADVICE))
-
-
-_ADVICE = (
-    "Figures of one run can suggest a method, not show that it helps: compare it over three seeds or more. "
-    "What lies inside the noise gives no advice."
-)

@@ -30,8 +30,8 @@ def comparison_cards(comparison: Fields) -> tuple[Card, ...]:
 
     Example:
         >>> row = {"method": "csba", "mean": 0.6, "low": None, "high": None, "n": 1}
-        >>> comparison_cards({"metric": "macro_f1", "rows": [row]})
-        (Card(label='macro-F1, csba', value='0.600', note='one seed: no interval'),)
+        >>> [(card.label, card.note) for card in comparison_cards({"metric": "macro_f1", "rows": [row]})]
+        [('macro-F1, csba', 'one seed: no interval')]
     """
     metric = _metric(comparison)
     rows = _rows(comparison, "rows", metric)

@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tailgrad.evaluate import student_t
+from tailgrad.evaluate import Units, student_t
 from tailgrad.interference import Interference
 from tailgrad.interference.tiles import TiledInterference
 from tailgrad.report.averages import Matrix, mean_over, pair_mean
 from tailgrad.report.blocks import Block, Figure, Folded, Grid, Table, Text
-from tailgrad.report.certainty import Measured, certainty_blocks, classes_of, noise_table
+from tailgrad.report.certainty import Measured, certainty_blocks, classes_of, likeness_of, noise_table
+from tailgrad.report.class_order import MOST_CELLS
 from tailgrad.report.figures import LayerSeries, branch_shares, heat_map, layers
 from tailgrad.report.folders import MOMENTS
-from tailgrad.report.pairs import worst_pairs, worst_pairs_alone
+from tailgrad.report.pairs import strongest_map, worst_pairs, worst_pairs_alone
 from tailgrad.report.tables import matrix_table
 from tailgrad.report.wording import interval, signed
 from tailgrad.types import ClassInfo
@@ -29,6 +30,10 @@ EXPLANATION = (
     "the null is what they alone would give. Only the excess, conflict minus null, says something about "
     "these classes."
 )
+SHORT = (
+    "Conflict is the cosine between two classes' gradients. Softmax and class sizes alone make it negative: "
+    "that is the null. Only the excess, conflict minus null, says something about these classes."
+)
 CAUTION = (
     "Intervals within a run (90 %) hold the noise of few images, not that of another seed; intervals over "
     "seeds hold both. Of all pairs that do not interfere, about one in ten lies outside its interval by "
@@ -44,7 +49,6 @@ _WORDS = {
     "null": "The cosine that softmax and class sizes alone would give.",
     "excess": "Conflict minus null: what is particular to these classes.",
 }
-_MOST_ROWS = 60
 
 
 def moments(measured: Mapping[str, Sequence[Mapping[str, Interference]]]) -> dict[str, Measured]:
@@ -63,11 +67,17 @@ def moments(measured: Mapping[str, Sequence[Mapping[str, Interference]]]) -> dic
     return found
 
 
-def conflict_blocks(measured: Mapping[str, Sequence[Mapping[str, Interference]]]) -> tuple[Block, ...]:
+def conflict_blocks(
+    measured: Mapping[str, Sequence[Mapping[str, Interference]]],
+    units: Mapping[str, Units] | None = None,
+    test_train_ratio: float | None = None,
+) -> tuple[Block, ...]:
     """Everything about interference: the first moment open, the others folded.
 
     Args:
         measured: label (a method) -> one mapping a run, from moment to result.
+        units: label -> which of its runs make one figure; None makes every run one.
+        test_train_ratio: test images over training images where splits are drawn anew, else None.
 
     Example:
         >>> conflict_blocks({"csba": [{}]})
@@ -81,7 +91,16 @@ def conflict_blocks(measured: Mapping[str, Sequence[Mapping[str, Interference]]]
     folded = tuple(Folded(f"The same, {MOMENT_WORDS[moment]}", _matrices(more)) for moment, more in others)
     sure = noise_table(found, MOMENT_WORDS)
     unsure = () if sure else (Text(NO_INTERVAL),)
-    return (Text(EXPLANATION), _summary(found), *sure, *unsure, *opened, *folded, Text(CAUTION))
+    read = Folded("How to read conflict, null and excess", (Text(EXPLANATION), Text(CAUTION)))
+    return (
+        Text(SHORT),
+        read,
+        _summary(found, units or {}, test_train_ratio or 0.0),
+        *sure,
+        *unsure,
+        *opened,
+        *folded,
+    )
 
 
 def _matrices(results: Measured, is_first: bool = False) -> tuple[Block, ...]:
@@ -95,13 +114,11 @@ def _matrices(results: Measured, is_first: bool = False) -> tuple[Block, ...]:
     return (*_maps(whole), *(certainty_blocks(whole) if is_first else ()), *_layers(whole))
 
 
-def _summary(found: Mapping[str, Measured]) -> Table:
+def _summary(found: Mapping[str, Measured], units: Mapping[str, Units], extra: float) -> Table:
     rows = []
     for moment, by_label in found.items():
         for label, results in by_label.items():
             means = [result.mean_excess for result in results]
-            known = [mean for mean in means if np.isfinite(mean)]
-            seeds = student_t(known) if known else None
             rows.append(
                 (
                     label,
@@ -109,11 +126,21 @@ def _summary(found: Mapping[str, Measured]) -> Table:
                     signed(_average([result.mean for result in results])),
                     signed(_average([result.mean_null for result in results])),
                     signed(_average(means)),
-                    interval(seeds.low, seeds.high, sign=True) if seeds else interval(None, None),
+                    _over(means, units.get(label), extra),
                 )
             )
-    header = ("method", "measured", "conflict", "null", "excess", "excess, 95 % over seeds")
+    unit = next((one.name for one in units.values()), "seed")
+    header = ("method", "measured", "conflict", "null", "excess", f"excess, 95 % over {unit}s")
     return Table("Mean over all pairs of classes", header, tuple(rows))
+
+
+def _over(means: Sequence[float], units: Units | None, extra: float) -> str:
+    """The interval of a mean; runs of one split are one figure, and splits drawn anew overlap."""
+    if units is not None and sum(map(len, units.members)) == len(means):
+        means = units.means(means)
+    known = [mean for mean in means if np.isfinite(mean)]
+    found = student_t(known, extra_variance=extra) if known else None
+    return interval(found.low, found.high, sign=True) if found else interval(None, None)
 
 
 def _average(values: Sequence[float]) -> float:
@@ -121,23 +148,43 @@ def _average(values: Sequence[float]) -> float:
 
 
 def _maps(results: Measured) -> tuple[Block, ...]:
+    like = likeness_of(results)
     maps = {
         quantity: tuple(
-            heat_map(f"{quantity.capitalize()}: {label}", words, _matrix(found, quantity), classes_of(found))
+            heat_map(
+                f"{quantity.capitalize()}: {label}",
+                words,
+                _matrix(found, quantity),
+                classes_of(found),
+                likeness=like,
+            )
             for label, found in results.items()
         )
         for quantity, words in _WORDS.items()
     }
     one = tuple(figure for figures in maps.values() for figure in figures)
-    rows = (Grid(one),) if len(results) == 1 else tuple(Grid(figures) for figures in maps.values())
+    rows: tuple[Block, ...] = (Grid(one),)
+    if len(results) > 1:  # the excess is what counts; what it is made of stands behind a click
+        made_of = tuple(Grid(maps[quantity]) for quantity in ("conflict", "null"))
+        rows = (Grid(maps["excess"]), Folded("Conflict and null of every method", made_of))
     tables = tuple(
         matrix_table(f"{quantity.capitalize()}, {label}", _matrix(found, quantity), classes_of(found), 2)
         for label, found in results.items()
         for quantity in _WORDS
-        if len(classes_of(found).names) <= _MOST_ROWS
+        if len(classes_of(found).names) <= MOST_CELLS
     )
     folded = (Folded("These matrices as tables", tables),) if tables else ()
-    return (*rows, worst_pairs(results), *folded)
+    return (*rows, *_strongest(results), worst_pairs(results), *folded)
+
+
+def _strongest(results: Measured) -> tuple[Block, ...]:
+    """Where cells are means over several classes, the classes of the strongest pairs one by one."""
+    figures = tuple(
+        strongest_map(label, _matrix(found, "excess"), classes_of(found))
+        for label, found in results.items()
+        if classes_of(found).num_classes > MOST_CELLS
+    )
+    return (Grid(figures),) if figures else ()
 
 
 def _matrix(found: Sequence[Interference], quantity: str) -> Matrix:

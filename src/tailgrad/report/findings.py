@@ -214,8 +214,8 @@ def third_ends(counts: Sequence[int]) -> tuple[list[int], list[int]] | None:
         (([2], [0]), None)
     """
     groups = thirds(counts)
-    rare, frequent = list(groups["tail"]), list(groups.get("head", ()))
-    apart = len(counts) > 1 and max(counts[k] for k in rare) < min(counts[k] for k in frequent)
+    rare, frequent = (list(groups.get(name, ())) for name in ("tail", "head"))
+    apart = bool(rare and frequent) and max(counts[k] for k in rare) < min(counts[k] for k in frequent)
     return (rare, frequent) if apart else None
 
 

@@ -1,6 +1,6 @@
 """Run and study folders, read into memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ class Run:
         environment: versions and hardware.
         split: the manifest, at least its hash.
         interference: measurements by moment (``heldout``, ``early``, ``train``), those that exist.
+        records: what a monitor saw while training, each with the epoch it belongs to.
+        path: of the folder, or None.
 
     Example: see ``write_report``.
     """
@@ -43,6 +45,8 @@ class Run:
     environment: Fields
     split: Fields
     interference: dict[str, Interference]
+    records: tuple[tuple[int, Fields], ...] = ()
+    path: Path | None = None
 
     @property
     def method(self) -> str:
@@ -70,7 +74,7 @@ class Study:
         settings: what ``study.yaml`` holds.
         comparison: what ``comparison.json`` holds.
         runs: method -> runs in the order of their seeds, methods in the order of the study.
-        unfinished: names of run folders without a result.
+        unfinished: names of run folders without a result, each with the reason where one is known.
 
     Example: see ``write_report``.
     """
@@ -79,7 +83,7 @@ class Study:
     settings: Fields
     comparison: Fields
     runs: dict[str, tuple[Run, ...]]
-    unfinished: tuple[str, ...]
+    unfinished: dict[str, str]
 
     @property
     def all_runs(self) -> tuple[Run, ...]:
@@ -154,17 +158,31 @@ def read_run(folder: Path) -> Run:
             f"folder must be a finished run, got {folder} without a result; finish it with --resume"
         )
     moments = {name: folder / "interference" / name for name in MOMENTS}
+    lines = _lines(folder / "metrics.jsonl")
     return Run(
         folder.name,
         result,
         Evaluation.from_dict(result["test"]),
         Evaluation.from_dict(result["val"]) if result.get("val") else None,
-        tuple(line for line in _lines(folder / "metrics.jsonl") if "kind" not in line),
+        tuple(line for line in lines if "kind" not in line),
         _object(folder / "config.yaml"),
         _object(folder / "environment.json"),
         _object(folder / "split.json"),
         {name: _measurement(path) for name, path in moments.items() if path.with_suffix(".json").is_file()},
+        _records(lines),
+        folder,
     )
+
+
+def _records(lines: Sequence[Fields]) -> tuple[tuple[int, Fields], ...]:
+    """A monitor's lines stand before that of the epoch in which they were written."""
+    found, epoch = [], 1
+    for line in lines:
+        if "kind" in line:
+            found.append((epoch, line))
+        else:
+            epoch = int(line.get("epoch", epoch)) + 1
+    return tuple(found)
 
 
 def _measurement(path: Path) -> Interference:
@@ -209,5 +227,14 @@ def read_study(folder: Path) -> Study:
         settings,
         _object(folder / "comparison.json"),
         {name: found for name, found in by_method.items() if found},
-        tuple(path.name for path in places if path not in finished),
+        {path.name: _reason(folder, path) for path in places if path not in finished},
     )
+
+
+def _reason(study: Path, run: Path) -> str:
+    """Why a run has no result, as far as its folder or its task tells; empty where nobody said."""
+    for place in (run / "failure.json", study / "jobs" / run.name / "status.json"):
+        text = _object(place).get("text")
+        if text:
+            return str(text)
+    return "stopped before its end" if (run / "result.json").is_file() else ""

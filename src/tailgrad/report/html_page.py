@@ -1,6 +1,7 @@
 """A page as one HTML file that holds everything it needs."""
 
 import json
+import re
 from base64 import b64encode
 from hashlib import sha256
 from typing import Any
@@ -14,6 +15,22 @@ from tailgrad.report.blocks import Page
 _ESCAPES = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 )
+
+
+SCRIPTS = ("theme", "figures", "tables", "slider", "picker", "start")
+"""Files of ``scripts/``, in the order in which they run."""
+_FIGURED = re.compile(r"([+-]?\d+(?:\.\d+)?)( \([^()]+\))")
+
+
+def figured(cell: str) -> tuple[str, str]:
+    """A cell in two parts: the figure, and its interval in brackets.
+
+    Example:
+        >>> figured("0.600 (0.500 to 0.700)"), figured("cat (3)")
+        (('0.600', ' (0.500 to 0.700)'), ('cat (3)', ''))
+    """
+    found = _FIGURED.fullmatch(cell)
+    return (found[1], found[2]) if found else (cell, "")
 
 
 def script_json(value: Any) -> Markup:
@@ -45,18 +62,19 @@ def html_page(page: Page) -> str:
     from plotly.offline import get_plotlyjs
 
     loader = PackageLoader("tailgrad.report", "")
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=False)
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["script_json"] = script_json
-    parts = {name: Markup(loader.get_source(environment, name)[0]) for name in ("style.css", "report.js")}
+    environment.filters["figured"] = figured
+    script = Markup("\n".join(loader.get_source(environment, f"scripts/{name}.js")[0] for name in SCRIPTS))
     # An HTML parser reads \r as \n, and the policy's hashes are of what it reads.
     plotly = Markup(get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n"))
     html = environment.get_template("template.html").render(
         page=page,
         version=__version__,
-        style=parts["style.css"],
-        script=parts["report.js"],
+        style=Markup(loader.get_source(environment, "style.css")[0]),
+        script=script,
         plotly=plotly,
-        hashes=" ".join(_hash(f"\n{script}\n") for script in (plotly, parts["report.js"])),
+        hashes=" ".join(_hash(f"\n{one}\n") for one in (plotly, script)),
     )
     # A folder name that is not UTF-8 arrives as lone surrogates, which no file can hold.
     return html.encode("utf-8", "replace").decode("utf-8")

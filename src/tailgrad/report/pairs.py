@@ -6,12 +6,19 @@ import numpy as np
 
 from tailgrad.evaluate import student_t
 from tailgrad.interference import Interference
-from tailgrad.report.averages import mean_over
-from tailgrad.report.blocks import Table
+from tailgrad.report.averages import Matrix, mean_over
+from tailgrad.report.blocks import Figure, Table
 from tailgrad.report.certainty import Measured
+from tailgrad.report.figures import heat_map
 from tailgrad.report.wording import interval, signed
+from tailgrad.types import ClassInfo
 
 _QUANTITIES = ("conflict", "null", "excess")
+_MOST_CLASSES = 24
+_STRONGEST = (
+    "Excess between the classes of the pairs that oppose most, out of all classes: in means over many "
+    "classes single pairs cannot be seen."
+)
 _CAPTION = "The six pairs with the lowest excess, chosen for each method on its own measurement"
 
 
@@ -30,7 +37,7 @@ def worst_pairs(results: Measured) -> Table:
         matrices = [mean_over([getattr(result, quantity) for result in found]) for quantity in _QUANTITIES]
         excess = matrices[-1]
         a, b = np.triu_indices(len(excess), 1)
-        order = [p for p in np.argsort(excess[a, b], kind="stable") if not np.isnan(excess[a[p], b[p]])][:6]
+        order = [p for p in np.argsort(excess[a, b], kind="stable")[:6] if not np.isnan(excess[a[p], b[p]])]
         names = found[0].class_names
         for i, j in zip(a[order], b[order], strict=True):
             figures = tuple(signed(float(matrix[i, j])) for matrix in matrices)
@@ -52,6 +59,28 @@ def _over_seeds(found: Sequence[Interference], i: int, j: int) -> str:
     values = [float(result.excess[i, j]) for result in found]
     known = student_t([value for value in values if np.isfinite(value)] or [0.0])
     return interval(known.low, known.high, sign=True)
+
+
+def strongest_map(label: str, excess: Matrix, classes: ClassInfo) -> Figure:
+    """The excess between at most 24 classes: those of the pairs with the lowest one, class by class.
+
+    Args:
+        label: of the measurement.
+        excess: of all classes [K, K].
+        classes: K names and training counts.
+
+    Example:
+        >>> excess = np.array([[0, -0.1, 0.2], [-0.1, 0, 0.3], [0.2, 0.3, 0]])
+        >>> strongest_map("csba", excess, ClassInfo(("a", "b", "c"), (9, 5, 1))).title
+        'Strongest conflicts, class by class: csba'
+    """
+    a, b = np.triu_indices(len(excess), 1)
+    lowest = np.argsort(excess[a, b], kind="stable")[:_MOST_CLASSES]  # NaN comes last
+    ends = np.stack([a[lowest], b[lowest]], axis=1).ravel().tolist()
+    chosen = list(dict.fromkeys(k for k in ends if not np.isnan(excess[k]).all()))[:_MOST_CLASSES]
+    part = ClassInfo(tuple(classes.names[k] for k in chosen), tuple(classes.counts[k] for k in chosen))
+    title = f"Strongest conflicts, class by class: {label}"
+    return heat_map(title, _STRONGEST, excess[np.ix_(chosen, chosen)], part)
 
 
 def worst_pairs_alone(results: Measured) -> Table:

@@ -1,16 +1,21 @@
 """The page of one run."""
 
-import numpy as np
-
-from tailgrad.evaluate import ONE_SEED, Estimate
-from tailgrad.report.blocks import Block, Card, Folded, Grid, Page, Section, Table, Text
-from tailgrad.report.certainty import advice_blocks
+from tailgrad.evaluate import ONE_SEED
+from tailgrad.report.advice_table import advice_blocks, advice_lead
+from tailgrad.report.blocks import Block, Checks, Folded, Page, Part, Section, Table, Text
+from tailgrad.report.causes import causes
+from tailgrad.report.causes import lead as causes_lead
 from tailgrad.report.conflict import branch_blocks, conflict_blocks
-from tailgrad.report.figures import CONFUSION, Curve, Series, class_bars, curves, heat_map
+from tailgrad.report.errors import confusion_blocks
+from tailgrad.report.examples import Examples
+from tailgrad.report.figures import Curve, Series, class_bars, curves
 from tailgrad.report.folders import Run
+from tailgrad.report.headline import cards, lead
+from tailgrad.report.over_training import over_training_blocks
 from tailgrad.report.prior import prior_blocks
-from tailgrad.report.tables import class_table, folded_if_long, group_table, key_table, matrix_table
-from tailgrad.report.wording import duration, interval, number, short
+from tailgrad.report.tables import class_table, group_table, key_table
+from tailgrad.report.trust import missing, run_checks
+from tailgrad.report.wording import duration, number, short
 
 CONCLUSION = (
     f"This is one run with one seed: {ONE_SEED}. "
@@ -24,7 +29,10 @@ SCORE_MEANING = (
     "Macro-F1 counts every class alike; the worst class is the one with the lowest F1. The star marks the"
     " epoch that was kept, chosen on validation images only."
 )
-CONFUSION_MEANING = "Rows are true classes and sum to 100 %; off the diagonal lie the errors."
+GOOD, WHY = "Is it good where it matters?", "Why does it fail there?"
+HELP, TRUST = "What would help?", "Can I trust this?"
+CAUSES = ("What may be the cause", "what the figures say", "in figures")
+CHECKED = ("What was checked", "outcome", "in words")
 GLOSSARY = (
     ("macro-F1", "Mean F1 over classes, each with the same weight, however few its images."),
     ("F1", "Harmonic mean of precision and recall; 0 for a class that is never found."),
@@ -43,16 +51,34 @@ GLOSSARY = (
 )
 
 
-def run_page(run: Run) -> Page:
-    """Everything about one run.
+def run_page(run: Run, pictures: Examples | None = None) -> Page:
+    """Everything about one run, in the order of a reader's questions.
 
     Args:
         run: the run.
+        pictures: example images, or None for none.
 
     Example: see ``write_report``.
     """
+    shown = pictures or Examples()
+    checks = causes(run)
+    advice = run.result.get("advice") or ()
+    absent = missing(run)
+    sections = (
+        Section(GOOD, _good(run, shown), lead(run.test), "Good?"),
+        Section(
+            WHY, (Checks("Possible causes", CAUSES, checks), *_why(run, shown)), causes_lead(checks), "Why?"
+        ),
+        Section(HELP, (Part("What to try", advice_blocks(advice)),), advice_lead(advice), "What helps?"),
+        Section(TRUST, _trust(run), _trust_lead(absent), "Trust?"),
+    )
+    title = f"{run.method} on {short(str(run.result['data']), 60)}"
+    return Page(title, _facts(run), cards(run), CONCLUSION, sections, absent)
+
+
+def _facts(run: Run) -> tuple[str, ...]:
     result = run.result
-    facts = (
+    return (
         f"method {run.method}",
         f"data {short(str(result['data']), 40)}",
         f"regime {result['regime']}",
@@ -62,37 +88,39 @@ def run_page(run: Run) -> Page:
         f"{run.test.images} test images",
         *(("not run to its end",) if result.get("status") != "finished" else ()),
     )
+
+
+def _good(run: Run, pictures: Examples) -> tuple[Block, ...]:
+    return (
+        Part("Every class", _class_blocks(run)),
+        Part("Rare and frequent classes", (group_table(run.test),)),
+        Part("Classes that are hurt, in examples", pictures.of_hurt),
+    )
+
+
+def _why(run: Run, pictures: Examples) -> tuple[Block, ...]:
     measured = {run.method: [run.interference]}
-    sections = (
-        Section("What to try", advice_blocks(result.get("advice") or ())),
-        Section("Every class", _class_blocks(run)),
-        Section("Where the errors go", confusion_blocks({run.method: (run,)})),
-        Section("Which classes oppose one another", conflict_blocks(measured)),
-        Section("Branches", branch_blocks(measured)),
-        Section("Class prior and thresholds", prior_blocks(run.result)),
-        Section("Training", _training_blocks(run)),
-        Section("How this was made", made_blocks(run)),
+    return (
+        Part("Where the errors go", confusion_blocks({run.method: (run,)})),
+        Part("The worst confusions, in examples", pictures.of_mistakes),
+        Part("Which classes oppose one another", conflict_blocks(measured)),
+        Part("Conflict while training", over_training_blocks(run)),
+        Part("Branches", branch_blocks(measured)),
+        Part("Class prior and thresholds", prior_blocks(run.result)),
     )
-    return Page(f"{run.method} on {short(str(result['data']), 60)}", facts, _cards(run), CONCLUSION, sections)
 
 
-def _card(label: str, figure: Estimate) -> Card:
-    return Card(label, number(figure.value), f"95 %: {interval(figure.low, figure.high)}")
-
-
-def _cards(run: Run) -> tuple[Card, ...]:
-    test, focus = run.test, run.result.get("focus")
-    worst = test.row(test.worst_class)
-    cards = (
-        _card("macro-F1 on test images", test.macro_f1),
-        _card("balanced accuracy", test.balanced_accuracy),
-        _card("accuracy", test.accuracy),
-        _card(f"worst class: {short(worst.name, 40)}", worst.f1),
+def _trust(run: Run) -> tuple[Block, ...]:
+    return (
+        Checks("What was checked", CHECKED, run_checks(run)),
+        Part("Training", _training_blocks(run)),
+        Part("How this was made", made_blocks(run)),
     )
-    if not focus:
-        return cards
-    label = f"F1 of {short(focus['class'], 40)}, threshold {number(focus['threshold'])}"
-    return (_card(label, Estimate.from_dict(focus["f1"])), *cards)
+
+
+def _trust_lead(absent: tuple[str, ...]) -> str:
+    said = "As one run: its intervals hold the chance of other test images, not of another seed."
+    return f"{said} Not in this folder: {'; '.join(absent)}." if absent else said
 
 
 def _class_blocks(run: Run) -> tuple[Block, ...]:
@@ -103,30 +131,7 @@ def _class_blocks(run: Run) -> tuple[Block, ...]:
         notes.append(
             Text(f"{zero} classes have no test image; their figures are 0 by convention and count as such.")
         )
-    return (
-        class_bars(run.classes, [Series(run.method, figures)]),
-        *notes,
-        folded_if_long(class_table(run.test)),
-        group_table(run.test),
-    )
-
-
-def confusion_blocks(runs: dict[str, tuple[Run, ...]]) -> tuple[Block, ...]:
-    """Confusion matrices side by side, counts summed over the runs of a label.
-
-    Example: see ``write_report``.
-    """
-    figures: list[Block] = []
-    tables: list[Block] = []
-    for label, found in runs.items():
-        classes = found[0].classes
-        counts = np.sum([run.test.confusion for run in found], axis=0)
-        totals = counts.sum(1, keepdims=True)
-        shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
-        figures.append(heat_map(f"Confusion: {label}", CONFUSION_MEANING, shares, classes, scale=CONFUSION))
-        if classes.num_classes <= 60:
-            tables.append(matrix_table(f"Counts, {label} (rows: true class)", counts.tolist(), classes, 0))
-    return (Grid(tuple(figures)), *tables)
+    return (class_bars(run.classes, [Series(run.method, figures)]), *notes, class_table(run.test))
 
 
 def _training_blocks(run: Run) -> tuple[Block, ...]:

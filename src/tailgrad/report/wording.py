@@ -130,3 +130,13 @@ def flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             pairs.append((f"{prefix}{key}", str(value)))
     return pairs
+
+
+def percent(share: float) -> str:
+    """A share in whole percent.
+
+    Example:
+        >>> percent(0.256)
+        '26 %'
+    """
+    return f"{100 * share:.0f} %"

@@ -4,20 +4,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tailgrad.checks import InputError
+from tailgrad.data import Source
 from tailgrad.files import write_text
 from tailgrad.report.blocks import Page
-from tailgrad.report.folders import read_run, read_study
+from tailgrad.report.examples import examples
+from tailgrad.report.folders import Run, Study, read_run, read_study
 from tailgrad.report.html_page import html_page
 from tailgrad.report.run_report import run_page
 from tailgrad.report.study_report import study_page
 from tailgrad.untrusted import of_shape
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, *, images: bool = True, source: Source | None = None) -> Path:
     """Write ``report.html`` into the folder of a run or of a study.
 
     Args:
         folder: of a finished run (``result.json``) or of a study with a finished run (``study.yaml``).
+        images: hold small copies of a few test images; never where ``report.images`` of the run is false.
+        source: where the images are, if it is open; else the one that the run names, where it is at hand.
 
     Returns:
         The path of the file, which holds everything it shows and asks the network for nothing.
@@ -37,15 +41,23 @@ def write_report(folder: Path) -> Path:
             f"folder must be a run or a study, got {folder}, which does not exist; check the path"
         )
     if (folder / "study.yaml").is_file() and (folder / "runs").is_dir():
-        page = _page(folder, lambda: study_page(read_study(folder)))
+        page = _page(folder, lambda: _of_study(read_study(folder), images, source))
     elif (folder / "config.yaml").is_file() or (folder / "result.json").is_file():
-        page = _page(folder, lambda: run_page(read_run(folder)))
+        page = _page(folder, lambda: _of_run(read_run(folder), images, source))
     else:
         held = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         raise InputError(
             f"folder must be a run or a study, got {folder}, which holds {held}; name the run's folder"
         )
     return write_text(folder / "report.html", page)
+
+
+def _of_run(run: Run, images: bool, source: Source | None) -> Page:
+    return run_page(run, examples(run, shown=images, source=source))
+
+
+def _of_study(study: Study, images: bool, source: Source | None) -> Page:
+    return study_page(study, examples(study.first, shown=images, source=source))
 
 
 def _page(folder: Path, make: Callable[[], Page]) -> str:

@@ -30,6 +30,8 @@ def analyse(lab: Lab) -> Analysis:
     examples), ``width``, ``side``, ``seeds``.
     """
     seeds = lab.seeds
+    rates = sum(len(lab.settings["rates"][name]) for name in OPTIMISERS)
+    lab.expect(len(lab.settings["exponents"]) * rates * len(seeds))
     found: Found = {}
     choices = []
     for exponent in lab.settings["exponents"]:

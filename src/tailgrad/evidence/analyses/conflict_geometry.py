@@ -33,6 +33,7 @@ def analyse(lab: Lab) -> Analysis:
     """
     runs = lab.runs("runs")
     first = str(lab.settings["against"])
+    lab.expect(len(runs[first]))
     fixed = [_at_one_network(lab, run) for run in runs[first]]
     trained = {name: [_excess(run) for run in found] for name, found in runs.items()}
     figures = _fixed_figures(fixed) | _trained_figures(trained, first)

@@ -40,6 +40,8 @@ def analyse(lab: Lab) -> Analysis:
         InputError: a run is damaged.
     """
     folders = {(group, m): runs for group in lab.groups for m, runs in lab.runs(group).items()}
+    compared = [key for key in folders if _reference(lab, key, folders) is not None]
+    lab.expect(sum(map(len, folders.values())) + sum(len(folders[key]) for key in compared))
     runs = {key: [_run(lab, folder) for folder in found] for key, found in folders.items()}
     for key, found in runs.items():
         _add_pairs(lab, key, found, folders)

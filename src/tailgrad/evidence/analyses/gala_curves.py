@@ -56,6 +56,7 @@ def analyse(lab: Lab) -> Analysis:
     """
     figures: dict[str, Figure] = {}
     tables: list[Table] = []
+    lab.expect(sum(len(found) for group in lab.groups for found in lab.runs(group).values()))
     for group in lab.groups:
         runs = {method: [_run(lab, run) for run in found] for method, found in lab.runs(group).items()}
         for method in runs:

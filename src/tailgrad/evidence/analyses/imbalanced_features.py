@@ -31,6 +31,7 @@ def analyse(lab: Lab) -> Analysis:
     Settings: ``balanced`` and ``imbalanced`` (names of groups), ``control`` (balanced, with as many images as
     the imbalanced one).
     """
+    lab.expect(sum(len(_runs(lab, group)) for group in lab.groups))
     cells = {group: [_cell(lab, group, run) for run in _runs(lab, group)] for group in lab.groups}
     return Analysis(_figures(cells, lab.settings), [_table(cells)])
 

@@ -45,6 +45,7 @@ def analyse(lab: Lab) -> Analysis:
     Raises:
         InputError: a run is damaged, or ``settings.rank`` names a group that is not there.
     """
+    lab.expect(sum(len(found) for group in lab.groups for found in lab.runs(group).values()))
     runs: Runs = {
         group: {method: [_run(lab, run) for run in found] for method, found in lab.runs(group).items()}
         for group in lab.groups

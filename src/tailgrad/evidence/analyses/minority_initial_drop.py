@@ -27,6 +27,7 @@ def analyse(lab: Lab) -> Analysis:
     ``side``, ``seeds``.
     """
     settings, seeds = lab.settings, lab.seeds
+    lab.expect(len(settings["tasks"]) * len(settings["imbalance"]) * len(seeds))
     cells = {
         (task, factor): [_cell(lab, task, classes, factor, seed) for seed in seeds]
         for task, classes in settings["tasks"].items()

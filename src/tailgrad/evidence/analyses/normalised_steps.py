@@ -35,6 +35,7 @@ def analyse(lab: Lab) -> Analysis:
     Settings: ``imbalance``, ``rates``, ``steps``, ``batch``, ``width``, ``side``, ``seeds``.
     """
     seeds, rates = lab.seeds, lab.settings["rates"]
+    lab.expect(len(METHODS) * len(rates) * len(seeds))
     found: dict[str, list[dict[str, Any]]] = {}
     choices = []
     for method in METHODS:

@@ -63,6 +63,7 @@ def analyse(lab: Lab) -> Analysis:
     """
     plan = lab.settings
     ways = list(product(BEFORE, plan["after"], plan["modes"]))
+    lab.expect((len(BEFORE) + len(ways)) * plan["seeds"])
     measured: Measured = {way: [_adapted(lab, way, seed) for seed in range(plan["seeds"])] for way in ways}
     figures: dict[str, Figure] = {}
     for after, mode in product(plan["after"], plan["modes"]):

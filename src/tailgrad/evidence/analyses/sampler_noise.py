@@ -34,6 +34,7 @@ def analyse(lab: Lab) -> Analysis:
     ``side``, ``seeds``.
     """
     seeds = lab.seeds
+    lab.expect(len(WHEN) * len(SAMPLERS) * len(seeds))
     cells = {
         (when, sampler): [_cell(lab, when, sampler, seed) for seed in seeds]
         for when in WHEN

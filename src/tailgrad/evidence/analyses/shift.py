@@ -40,6 +40,7 @@ def analyse(lab: Lab) -> Analysis:
     """
     lab = with_given_runs(lab)
     group = only_group(lab)
+    lab.expect(sum(map(len, lab.runs(group).values())))
     measured = {method: [_run(lab, group, run) for run in runs] for method, runs in lab.runs(group).items()}
     figures = {
         f"{method}.{name}": figure

@@ -55,6 +55,7 @@ def analyse(lab: Lab) -> Analysis:
     """
     plan = lab.settings
     conditions = [Condition(*each) for each in product(plan["methods"], plan["imbalance"], plan["where"])]
+    lab.expect(len(conditions) * plan["seeds"])
     measured = {
         condition: [_measured(lab, condition, seed) for seed in range(plan["seeds"])]
         for condition in conditions

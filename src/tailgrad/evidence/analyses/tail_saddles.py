@@ -36,6 +36,7 @@ def analyse(lab: Lab) -> Analysis:
     ``seeds``, ``max_per_class`` (for curvature).
     """
     seeds, radii = lab.seeds, [float(rho) for rho in lab.settings["radii"]]
+    lab.expect(((1 + len(set(radii))) * len(lab.settings["rates"]) + 2) * len(seeds))
     choices = []
     found: dict[str, Cells] = {}
     for method, tried in {"sgd": [0.0], "sam": radii}.items():

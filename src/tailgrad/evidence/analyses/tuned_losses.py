@@ -28,10 +28,12 @@ def analyse(lab: Lab) -> Analysis:
     Settings: ``losses`` (name -> option and its grid, null for none), ``rates``, ``imbalance``, ``steps``,
     ``batch``, ``width``, ``side``, ``seeds``.
     """
-    seeds = lab.seeds
+    seeds, losses = lab.seeds, lab.settings["losses"]
+    constants = sum(1 if option is None else len(option["grid"]) for option in losses.values())
+    lab.expect(constants * len(lab.settings["rates"]) * len(seeds))
     choices: list[Choice] = []
     found: dict[str, Cells] = {}
-    for name, option in lab.settings["losses"].items():
+    for name, option in losses.items():
         rate, constant = _chosen(lab, name, option, seeds)
         choices += [rate, *([] if constant is None else [constant])]
         value = None if constant is None else constant.value

@@ -39,6 +39,7 @@ def analyse(lab: Lab) -> Analysis:
     ``batch``, ``width``, ``side``, ``seeds``.
     """
     seeds = lab.seeds
+    lab.expect((1 + len(WAYS) * len(lab.settings["rates"])) * len(seeds))
     exact = [lab.cell(f"exact.seed-{seed}", partial(_exact, lab, seed)) for seed in seeds]
     tried = {rate: {way: _runs(lab, way, rate, seeds) for way in WAYS} for rate in lab.settings["rates"]}
     scores = {rate: [c["val_recall"] for way in WAYS for c in cells[way]] for rate, cells in tried.items()}

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tailgrad.report.averages import Matrix, pooled
 from tailgrad.report.blocks import Figure
+from tailgrad.report.class_order import Indices, order_of, places_of_alike
 from tailgrad.report.figures.style import layout, plain, title
 from tailgrad.report.wording import plot_label, short
 from tailgrad.types import ClassInfo
 
-_MOST_CLASSES, _MOST_NUMBERS = 60, 10
+_MOST_NUMBERS, _MOST_LABELS, _FEWEST_TO_ORDER = 10, 24, 4
 # ColorBrewer's RdBu and Blues, both safe for any colour vision; red for classes that pull apart.
 _RED_BLUE = ("#b2182b", "#ef8a62", "#fddbc7", "#f7f7f7", "#d1e5f0", "#67a9cf", "#2166ac")
 _SHARES = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5", "#08306b")
@@ -59,9 +59,15 @@ HARM = Scale(_RED_BLUE, -1, "from", ".2f", ("the class that pulls", "the class w
 
 
 def heat_map(
-    name: str, meaning: str, matrix: Matrix, classes: ClassInfo, *, scale: Scale = COSINES
+    name: str,
+    meaning: str,
+    matrix: Matrix,
+    classes: ClassInfo,
+    *,
+    scale: Scale = COSINES,
+    likeness: Matrix | None = None,
 ) -> Figure:
-    """A heat map [K, K], classes with most training images first; above 60 classes, means of neighbours.
+    """A heat map [K, K], classes with most training images first; above 60 classes, means of like ones.
 
     Args:
         name: title.
@@ -70,6 +76,8 @@ def heat_map(
         classes: K names and training counts.
         scale: ``COSINES`` between classes, ``CONFUSION`` (shares of a target class, rows, by prediction,
             columns), or ``HARM`` (what a class, column, does to the loss of another, row).
+        likeness: what puts like classes together [K, K], so that several maps share one order; default the
+            matrix itself.
 
     Example:
         >>> classes = ClassInfo(("a", "b"), (1, 2))
@@ -77,19 +85,22 @@ def heat_map(
         >>> figure.spec["data"][0]["z"], figure.alt
         ([[1.0, -0.5], [-0.5, 1.0]], 'Lowest value off the diagonal: b and a, -0.50.')
     """
-    order = np.array(sorted(range(classes.num_classes), key=lambda k: -classes.counts[k]))
-    groups = np.array_split(order, min(len(order), _MOST_CLASSES))
-    whole = len(groups) == len(order)
+    like = matrix if likeness is None else likeness
+    groups = order_of(like, classes)
+    order, whole = np.concatenate(groups), len(groups) == classes.num_classes
     cells = matrix if whole or scale is CONFUSION else _pairs(matrix)
     drawn = cells[np.ix_(order, order)] if whole else pooled(cells, groups)
     labels = _labels(classes, groups)
-    spec = {"data": [_cells(drawn, labels, scale)], "layout": _layout(labels, scale)}
-    meaning += "" if whole else " Each cell is the mean over classes with similar numbers of training images."
+    around = _layout(labels, scale)
+    if whole and len(groups) >= _FEWEST_TO_ORDER:  # the reader may put like classes together
+        around["meta"] = {"alike": places_of_alike(groups, like)}
+    spec = {"data": [_cells(drawn, labels, scale)], "layout": around}
+    meaning += "" if whole else " Each cell is the mean over a few classes that are alike."
     meaning += " Blank: could not be measured." if np.isnan(matrix).any() else ""
     return Figure(name, meaning, _extreme(matrix, classes, scale), spec)
 
 
-def _labels(classes: ClassInfo, groups: Sequence[npt.NDArray[np.intp]]) -> list[str]:
+def _labels(classes: ClassInfo, groups: Sequence[Indices]) -> list[str]:
     """Categories of the axes: Plotly merges equal ones, so cut names that coincide get a number."""
     labels: list[str] = []
     for group in groups:
@@ -151,7 +162,7 @@ def _colours(steps: Sequence[str]) -> list[list[float | str]]:
 def _layout(labels: Sequence[str], scale: Scale) -> dict[str, Any]:
     # Names of digits would otherwise make a numeric axis.
     ticks: dict[str, Any] = {"type": "category", "showgrid": False}
-    if len(labels) <= _MOST_NUMBERS:
+    if len(labels) <= _MOST_LABELS:
         ticks |= {"dtick": 1}
     x, y = ({"title": title(text)} if text else {} for text in scale.axes)
     x |= ticks | {"tickangle": -60}

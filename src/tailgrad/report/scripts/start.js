@@ -1,0 +1,3 @@
+/* Everything is in place: begin. */
+report.pick();
+report.drawAll(false);
