@@ -14,7 +14,7 @@ def run_it(cli: Any, fast: list[str], command: str) -> Any:
 
 
 def test_the_command_that_it_prints_trains_digits(cli: Any, fast: list[str], here: Path) -> None:
-    made = cli("new", "digits-lt", "--no-near", "--set", "train.epochs=1", "--set", "data.imb_factor=200")
+    made = cli("new", "digits-lt", "--no-near", "--set", "train.epochs=1", "--set", "data.imb_factor=50")
     assert made.status == 0, made.err
     assert made.out.splitlines()[-2] == "recipe: digits-lt.yaml"
     last = made.out.splitlines()[-1]
@@ -27,6 +27,7 @@ def test_the_command_that_it_prints_trains_digits(cli: Any, fast: list[str], her
     settled = yaml.safe_load((here / "run" / "config.yaml").read_text())
     assert settled["method"] == "balanced_softmax"
     assert settled["train"]["epochs"] == 1
+    assert settled["data"]["imb_factor"] == 50
 
 
 @pytest.mark.parametrize("name", ["Größe ß 写真", "it's $HOME; rm"])

@@ -178,7 +178,7 @@ def test_levels_of_methods_are_the_published_ones(
 def test_the_cpu_edition_is_short(name: str) -> None:
     for _, config in _configs(read_study(name).at("cpu")):
         assert config.train.epochs <= 40
-        assert config.train.patience == 8
+        assert config.train.patience == 8 or config.train.patience == config.train.epochs < 40
 
 
 def test_the_cpu_editions_are_what_was_asked_for() -> None:

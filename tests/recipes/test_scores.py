@@ -91,7 +91,8 @@ def test_scoring_asks_for_no_gradient() -> None:
 
     row = score(logits, target, INFO, Scaled())
     assert row["val_loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, target)))
-    assert all(isinstance(value, float | str) for value in row.values())
+    assert all(isinstance(value, float | str) for name, value in row.items() if name != "val_recall")
+    assert all(isinstance(value, float) for value in row["val_recall"].values())
 
 
 @pytest.mark.parametrize("absent", [0, 3])
@@ -128,6 +129,7 @@ def test_shifting_logits_changes_nothing() -> None:
     shifted = logits + torch.randn(len(logits), 1)
     before, after = (score(x, target, INFO, CrossEntropyLoss()) for x in (logits, shifted))
     assert after.pop("val_worst_class") == before.pop("val_worst_class")
+    assert after.pop("val_recall") == pytest.approx(before.pop("val_recall"))
     assert after == pytest.approx(before, rel=1e-5)
 
 
