@@ -41,7 +41,7 @@ docs: $(DEV)  ## the documentation site, strict, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 picture: demo  ## the picture of the README, from the demo's report (needs Chromium)
-	$(BIN)/python docs/picture.py demo/study/report.html docs/images/report-digits.png --rows 0-960 3050-4140
+	$(BIN)/python docs/picture.py demo/study/report.html docs/images/report-digits.png --rows 0-945 1620-2285
 
 bench: $(DEV)  ## speed ratios; writes results/
 	$(BIN)/python benchmarks/training.py resnet32-trial resnet32-epoch tripath-224

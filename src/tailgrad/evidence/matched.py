@@ -20,7 +20,7 @@ class Matched:
         group: of the study.
         method: its name.
         control: with as many parameters.
-        source: the data.
+        source: the data, the network and the length of training, as far as the record tells.
         gain: macro-F1 of the method less that of the control.
 
     Example:
@@ -98,9 +98,17 @@ def matched(content: Content) -> Iterator[Matched]:
             for control in controls_of(method):
                 if control in runs and as_large(content, (group, method), (group, control)):
                     gain = _gain(record, runs[method], runs[control])
-                    yield Matched(group, method, control, str(record["study"]["source"]), gain)
+                    yield Matched(group, method, control, _where(record), gain)
 
 
 def _gain(record: Content, runs: list[Any], others: list[Any]) -> Figure:
     own_test = bool(record["study"]["own_test"]) or len(record["split_sha256"]) == 1
     return difference(runs, others, "macro_f1", own_test=own_test)
+
+
+def _where(record: Content) -> str:
+    configuration = record.get("configuration", {})
+    network = configuration.get("model", {}).get("name")
+    epochs = configuration.get("train", {}).get("epochs")
+    words = [str(record["study"]["source"]), network, None if epochs is None else f"{epochs} epochs"]
+    return ", ".join(word for word in words if word)
