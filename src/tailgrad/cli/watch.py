@@ -86,7 +86,7 @@ def _view(found: "RunState | StudyState", width: int) -> Group:
 def _run_lines(run: "RunState", width: int) -> list[str]:
     from tailgrad.recipes.waiting import duration
 
-    about = [f"{run.state}: epoch {run.epoch:.1f} of {run.epochs}"]
+    about = [f"{run.state}: epoch {_epochs(run.epoch)} of {run.epochs}"]
     about += [f"{duration(run.seconds)} so far"] if run.seconds else []
     about += [f"at most {duration(run.left)} left"] if run.left is not None else []
     lines = [printable(run.name), ", ".join(about)]
@@ -115,8 +115,12 @@ def _study_lines(study: "StudyState", width: int) -> list[str]:
         figure = run.test if run.test is not None else (run.scores[-1] if run.scores else None)
         told = "" if figure is None else f"{figure:.3f}"
         left = "" if run.left is None else f" {duration(run.left)} left"
-        lines.append(f"{name:{room}}  {run.state:10}  {run.epoch:5.1f}  {told:5}{left}".rstrip())
+        lines.append(f"{name:{room}}  {run.state:10}  {_epochs(run.epoch):>5}  {told:5}{left}".rstrip())
     return lines
+
+
+def _epochs(done: float) -> str:
+    return f"{done:.1f}".removesuffix(".0")
 
 
 def _curve(name: str, values: tuple[float, ...], width: int) -> list[str]:

@@ -32,7 +32,7 @@ def hardware() -> dict[str, Any]:
         "free memory, GB": round(free_memory_gb(), 1),
         "free disk here, GB": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
         "bfloat16 instructions": ", ".join(_instructions()) or "none known",
-        "bfloat16 over float32": round(bfloat16_gain(), 2),
+        "speed of bfloat16 over float32": round(bfloat16_gain(), 2),
         "CUDA built into torch": torch.version.cuda or "no",
         "GPUs": _gpus(),
         "NVIDIA driver": "found" if shutil.which("nvidia-smi") else "not found",
