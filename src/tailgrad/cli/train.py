@@ -24,27 +24,30 @@ from tailgrad.cli.options import (
 from tailgrad.cli.output import interval, listener, share, short, show_json, show_raw, show_table, show_text
 from tailgrad.cli.resume import resume_command
 
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="Regime and method in one: a name or YAML file.",
+        autocompletion=known.recipes,
+    ),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="Head and loss: a name or YAML file. Default: baseline.",
+        autocompletion=known.methods,
+    ),
+]
+
 
 def train(
     source: SourceArgument,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            metavar="NAME",
-            help="Regime and method in one: a name or YAML file.",
-            autocompletion=known.recipes,
-        ),
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            "--method",
-            metavar="NAME",
-            help="Head and loss: a name or YAML file. Default: baseline.",
-            autocompletion=known.methods,
-        ),
-    ] = None,
+    recipe: RecipeOption = None,
+    method: MethodOption = None,
     regime: RegimeOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
