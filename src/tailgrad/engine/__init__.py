@@ -16,9 +16,10 @@ from tailgrad.engine.gap_step import gap_step
 from tailgrad.engine.infer import infer
 from tailgrad.engine.joint_objective import Auxiliary, joint_objective
 from tailgrad.engine.learner import Learner
+from tailgrad.engine.live_log import LiveLog
 from tailgrad.engine.loop import Fitted, Interrupted, Plan, fit
 from tailgrad.engine.monitoring import MonitoredStep
-from tailgrad.engine.observers import MetricsLog, Observer, ScalarLog
+from tailgrad.engine.observers import MetricsLog, Observer
 from tailgrad.engine.progress import ProgressBar, ProgressFile
 from tailgrad.engine.schedule import Schedule
 from tailgrad.engine.sharp_step import sharp_step
@@ -35,6 +36,7 @@ __all__ = [
     "Fitted",
     "Interrupted",
     "Learner",
+    "LiveLog",
     "LossWatch",
     "MetricsLog",
     "MonitoredStep",
@@ -42,7 +44,6 @@ __all__ = [
     "Plan",
     "ProgressBar",
     "ProgressFile",
-    "ScalarLog",
     "Schedule",
     "Trial",
     "balanced_step",

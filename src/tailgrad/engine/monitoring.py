@@ -15,7 +15,7 @@ class MonitoredStep:
     """A step with a monitor around it, to be given to ``fit`` in its place.
 
     Records reach every observer that has ``on_record``: ``MetricsLog`` writes them into ``metrics.jsonl``,
-    ``ScalarLog`` passes their numbers to TensorBoard.
+    ``LiveLog`` passes their numbers to TensorBoard and its like.
 
     Args:
         step: ``supervised_step``, or another that takes one batch from its forward pass to its update.

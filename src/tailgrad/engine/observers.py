@@ -1,17 +1,13 @@
-"""What watches a run: metrics as JSON lines, and any of Lightning's loggers."""
+"""What watches a run: metrics as JSON lines."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from tailgrad.checks import InputError
 from tailgrad.files import finite, write_text
-from tailgrad.interference.monitor_record import scalars
 from tailgrad.types import StepRecord
 from tailgrad.untrusted import json_text, parse_json
-
-if TYPE_CHECKING:
-    from lightning.fabric.loggers.logger import Logger
 
 Row = dict[str, Any]
 
@@ -97,33 +93,3 @@ def _epoch_of(line: str) -> float:
         return int(parse_json(line)["epoch"])
     except (ArithmeticError, ValueError, LookupError, TypeError):
         return float("inf")
-
-
-class ScalarLog:
-    """Pass the numbers of every step and epoch to one of Lightning's loggers (TensorBoard, MLflow, ...).
-
-    Args:
-        logger: from ``lightning.fabric.loggers`` or ``lightning.pytorch.loggers``.
-
-    Example:
-        >>> import tempfile
-        >>> from lightning.fabric.loggers import CSVLogger
-        >>> ScalarLog(CSVLogger(tempfile.mkdtemp())).on_epoch({"epoch": 1, "train_loss": 0.5})
-    """
-
-    def __init__(self, logger: "Logger") -> None:
-        self.logger = logger
-
-    def on_step(self, record: StepRecord) -> None:
-        """Log the step's loss."""
-        self.logger.log_metrics({"step_loss": record.loss}, step=record.step)
-
-    def on_record(self, record: Row) -> None:
-        """Log every number of a record of the monitor, under its step."""
-        self.logger.log_metrics(scalars(record), step=int(record["step"]))
-
-    def on_epoch(self, row: Row) -> None:
-        """Log every number of the row."""
-        numbers = {k: float(v) for k, v in row.items() if isinstance(v, int | float)}
-        self.logger.log_metrics(numbers, step=int(row["epoch"]))
-        self.logger.save()
