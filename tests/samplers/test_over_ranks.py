@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # early: its defaults keep a group that exists, and its threads
 import torch.multiprocessing as mp
 from torch import nn
 from torch.utils.data import DataLoader
@@ -101,6 +102,7 @@ def _worker(rank: int, port: int, folder: str) -> None:
     found |= _accelerate()
     found |= {f"lightning {name}": _lightning(early[name]) for name in ("instance", "stratified")}
     torch.save(found, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
+
+# Before there is a group: the defaults of these functions keep one that is there, and with it its threads,
+# past the end of the interpreter, where they may abort a process that has done its work.
+import torch.distributed.nn.functional
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.strategies.ddp import DDPStrategy
@@ -165,7 +170,14 @@ def make_fabric(device: torch.device, processes: int = 1, plugins: Any = None) -
         logging.WARNING
     )  # we say it ourselves
     fabric.launch()
+    atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    """End the group, and with it its threads, while the interpreter still stands."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def join(model: nn.Module) -> None:
