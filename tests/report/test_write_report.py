@@ -274,3 +274,10 @@ def test_study_without_a_finished_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("methods: [a]")
     with pytest.raises(InputError, match="none of 1"):
         write_report(tmp_path)
+
+
+def test_a_study_tells_of_every_run_it_reads(study_folder: Path) -> None:
+    finished = len(list(study_folder.glob("runs/*/result.json")))
+    heard: list[tuple[int, int]] = []
+    write_report(study_folder, told=lambda done, total: heard.append((done, total)))
+    assert heard == [(run, 2 * finished) for run in range(1, finished + 1)]

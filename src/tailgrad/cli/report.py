@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from tailgrad.cli.options import JsonOption, NoImagesOption
-from tailgrad.cli.output import show_json, show_raw
+from tailgrad.cli.options import JsonOption, NoImagesOption, QuietOption
+from tailgrad.cli.output import listener, show_json, show_raw
 
 
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN|STUDY", help="Folder of a finished run or study.")],
     no_images: NoImagesOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the HTML report of a run or study again: one file, no network needed.
@@ -25,9 +26,11 @@ def report(
         tailgrad report studies/photos.folder
         tailgrad report runs/my-run --no-images
     """
+    from tailgrad.recipes.waiting import counting
     from tailgrad.report import write_report
 
-    path = write_report(folder, images=not no_images)
+    with counting(listener(quiet), "report") as told:
+        path = write_report(folder, images=not no_images, told=told)
     if as_json:
         show_json({"report": str(path)})
     else:

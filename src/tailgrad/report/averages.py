@@ -45,5 +45,9 @@ def pooled(matrix: Matrix, groups: Sequence[npt.NDArray[np.intp]]) -> Matrix:
         array([[ 2.5,  4.5],
                [10.5, 12.5]])
     """
-    blocks = [[_known_mean(matrix[np.ix_(a, b)]) for b in groups] for a in groups]
-    return np.array(blocks, dtype=np.float64)
+    member = np.zeros((len(matrix), len(groups)))
+    for g, places in enumerate(groups):
+        member[places, g] = 1
+    total, known = (member.T @ cells @ member for cells in (np.nan_to_num(matrix), ~np.isnan(matrix)))
+    means: Matrix = np.divide(total, known, out=np.full(total.shape, np.nan), where=known > 0)
+    return means

@@ -201,11 +201,12 @@ def _is_finished(path: Path) -> bool:
     return result.is_file() and _object(result).get("status", "finished") == "finished"
 
 
-def read_study(folder: Path) -> Study:
+def read_study(folder: Path, told: Callable[[int, int], None] | None = None) -> Study:
     """Read a study folder.
 
     Args:
         folder: holds ``study.yaml``, ``comparison.json`` and ``runs/``.
+        told: called with (done, total) after every run.
 
     Raises:
         InputError: no run is finished, or a file cannot be read.
@@ -218,7 +219,12 @@ def read_study(folder: Path) -> Study:
         raise InputError(
             f"folder must hold a finished run, got {folder} with none of {len(places)}; add --resume"
         )
-    runs = sorted((read_run(path) for path in finished), key=lambda run: run.result["seed"])
+    runs = []
+    for path in finished:
+        runs.append(read_run(path))
+        if told:
+            told(len(runs), len(finished))
+    runs.sort(key=lambda run: run.result["seed"])
     settings = _object(folder / "study.yaml")
     methods = dict.fromkeys([*settings.get("methods", ()), *(run.method for run in runs)])
     by_method = {name: tuple(run for run in runs if run.method == name) for name in methods}

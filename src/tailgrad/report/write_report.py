@@ -14,14 +14,19 @@ from tailgrad.report.run_report import run_page
 from tailgrad.report.study_report import study_page
 from tailgrad.untrusted import of_shape
 
+Told = Callable[[int, int], None]
 
-def write_report(folder: Path, *, images: bool = True, source: Source | None = None) -> Path:
+
+def write_report(
+    folder: Path, *, images: bool = True, source: Source | None = None, told: Told | None = None
+) -> Path:
     """Write ``report.html`` into the folder of a run or of a study.
 
     Args:
         folder: of a finished run (``result.json``) or of a study with a finished run (``study.yaml``).
         images: hold small copies of a few test images; never where ``report.images`` of the run is false.
         source: where the images are, if it is open; else the one that the run names, where it is at hand.
+        told: called with (done, total) after every run of a study that is read: half of the work.
 
     Returns:
         The path of the file, which holds everything it shows and asks the network for nothing.
@@ -41,7 +46,7 @@ def write_report(folder: Path, *, images: bool = True, source: Source | None = N
             f"folder must be a run or a study, got {folder}, which does not exist; check the path"
         )
     if (folder / "study.yaml").is_file() and (folder / "runs").is_dir():
-        page = _page(folder, lambda: _of_study(read_study(folder), images, source))
+        page = _page(folder, lambda: _of_study(read_study(folder, _half(told)), images, source))
     elif (folder / "config.yaml").is_file() or (folder / "result.json").is_file():
         page = _page(folder, lambda: _of_run(read_run(folder), images, source))
     else:
@@ -50,6 +55,11 @@ def write_report(folder: Path, *, images: bool = True, source: Source | None = N
             f"folder must be a run or a study, got {folder}, which holds {held}; name the run's folder"
         )
     return write_text(folder / "report.html", page)
+
+
+def _half(told: Told | None) -> Told | None:
+    """Drawing takes about as long as reading."""
+    return told and (lambda done, total: told(done, 2 * total))
 
 
 def _of_run(run: Run, images: bool, source: Source | None) -> Page:
