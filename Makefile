@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+EXTRAS := tensorboard mlflow wandb huggingface torchjd imblearn cluster docs
 
-.PHONY: demo test fuzz release floor ceiling check lint types docs picture bench slow clean
+.PHONY: demo test fuzz release extras floor ceiling check lint types docs picture bench slow clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"tailgrad needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.12 or the like")'
@@ -63,6 +64,14 @@ release: $(DEV)  ## wheel and sdist in dist/, the wheel tried in an environment 
 	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
 	cd dist && ../.venv-release/bin/python ../tests/try_release.py
 
+extras: release  ## every extra alone, in an environment of its own, .venv-extra: what it is for is used once
+	for extra in $(or $(EXTRA),$(EXTRAS)); do \
+		echo "== $$extra"; rm -rf .venv-extra; $(PYTHON) -m venv .venv-extra && \
+		.venv-extra/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+			"$$(ls dist/*.whl)[$$extra]" && \
+		(cd dist && ../.venv-extra/bin/python ../tests/try_extra.py $$extra) || exit 1; \
+	done; rm -rf .venv-extra
+
 floor:  ## fast tests with the lowest versions that pyproject.toml allows, in .venv-floor
 	$(PYTHON) -m venv .venv-floor
 	.venv-floor/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
@@ -76,4 +85,4 @@ ceiling:  ## fast tests with the newest versions there are, in .venv-ceiling
 	OMP_NUM_THREADS=1 .venv-ceiling/bin/python -m pytest -q -n auto --dist worksteal
 
 clean:
-	rm -rf build dist site demo .venv-floor .venv-ceiling .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site demo .venv-release .venv-extra .venv-floor .venv-ceiling .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """What is handed out: one version everywhere, and archives that hold what they need and nothing else."""
 
 import os
+import runpy
 import subprocess
 import sys
 import tarfile
@@ -36,6 +37,17 @@ def test_one_version_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert _project()["version"] == tailgrad.__version__ == citation["version"]
     assert citation["license"] == _project()["license"]
+
+
+def test_every_extra_is_tried_by_itself() -> None:
+    extras = _project()["optional-dependencies"]
+    assert isinstance(extras, dict)
+    wanted = {*extras} - {"dev"}
+    made = next(
+        line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("EXTRAS := ")
+    )
+    assert set(made.removeprefix("EXTRAS := ").split()) == wanted
+    assert set(runpy.run_path(str(ROOT / "tests/try_extra.py"))["USES"]) == wanted
 
 
 @pytest.mark.parametrize(
