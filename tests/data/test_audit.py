@@ -102,7 +102,8 @@ def test_the_text_says_it_all(found, messy):
         "  near: cat/0.png (cat), dog/same.png (dog), cat/near.jpg (cat)",
     ):
         assert line in text.splitlines()
-    command = f"tailgrad compare {messy} --set data.skip_unreadable=true --methods baseline,csba --seeds 3"
+    methods = "--methods ce,balanced_softmax,csba --seeds 3"
+    command = f"tailgrad compare {messy} --set data.skip_unreadable=true {methods}"
     assert text.splitlines()[-1].endswith(command)
 
 
@@ -214,7 +215,7 @@ def sizes(short):
         ({"sizes": sizes(40)}, "train at their own size"),
         ({"sizes": sizes(24)}, "they are enlarged"),
         ({"classes": {"a": 200, "b": 100, "c": 0}}, "Rarest is 'b' with 100 images"),
-        ({}, "Then run: tailgrad compare 'my photos/' --methods baseline,csba --seeds 3"),
+        ({}, "Then run: tailgrad compare 'my photos/' --methods ce,balanced_softmax,csba --seeds 3"),
     ],
 )
 def test_advice_follows_the_findings(changes, sentence):

@@ -104,3 +104,12 @@ def test_one_class_in_arrays():
         open_source((ARRAYS[0], [0, 0, 0]))
     with pytest.raises(InputError, match="at least 2 classes"):
         open_source((ARRAYS[0][:0], []))
+
+
+def test_a_misspelt_folder_is_found_beside(tmp_path):
+    (tmp_path / "solar modules ü").mkdir()
+    with pytest.raises(InputError, match="did you mean '.*solar modules ü'"):
+        open_source(str(tmp_path / "solar modules"))
+    with pytest.raises(InputError, match="choose from digits-lt") as refused:
+        open_source(str(tmp_path / "xyz"))
+    assert "solar" not in str(refused.value)

@@ -189,3 +189,35 @@ def test_components_come_from_the_folders() -> None:
 def test_component_errors_name_the_nearest(arguments: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         build(*arguments)
+
+
+def test_a_recipe_as_regime_is_its_regime_and_all_it_sets_but_method_and_seed(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("regime: small-12\nmethod: balanced_softmax\nseed: 7\ntrain: {batch_size: 17}\n")
+    found = compose("digits-lt", str(recipe), "ce")
+    plain = compose("digits-lt", "small-12", "ce")
+    assert (found.method, found.loss.name, found.seed, found.regime) == (
+        "ce",
+        plain.loss.name,
+        plain.seed,
+        "mine",
+    )
+    assert found.train.batch_size == 17
+    changed = {"regime": "small-12", "train": {"batch_size": plain.train.batch_size}}
+    assert validate(merge(found.model_dump(), changed)) == plain
+
+
+def test_a_recipe_with_a_loss_of_its_own_is_no_regime(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("regime: small-12\nmethod: ce\nloss: {name: focal}\n")
+    with pytest.raises(InputError, match="may not set loss"):
+        compose("digits-lt", str(recipe), "ce")
+
+
+def test_a_misspelt_file_is_found_beside(tmp_path: Path) -> None:
+    (tmp_path / "photos.yaml").write_text("regime: folder\n")
+    with pytest.raises(InputError, match=r"did you mean '.*photos\.yaml'"):
+        overlay("recipes", str(tmp_path / "photos.yml"))
+    with pytest.raises(InputError, match="choose from ") as refused:
+        overlay("recipes", str(tmp_path / "q.yaml"))
+    assert "photos" not in str(refused.value).partition("choose from")[2]

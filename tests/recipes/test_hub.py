@@ -37,7 +37,10 @@ def test_auto_trains_from_scratch_with_one_plain_notice(
     config = compose("digits-lt", "folder", "baseline")
     for _ in range(2):
         make_model(config, 10, said.append)
-    notice = "training from scratch: pretrained weights of timm/resnet18 could not be had here"
+    notice = (
+        "training from scratch: pretrained weights of timm/resnet18 could not be had here "
+        "(neither in the cache nor to be fetched)"
+    )
     assert said == [notice, notice]
     assert capfd.readouterr() == ("", "")
     assert no_network == [constants.ENDPOINT], "asked once, whatever the number of runs"

@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from tailgrad.engine import Interrupted
 from tailgrad.evaluate import Evaluation
 from tailgrad.interference import Interference
 from tailgrad.recipes import RunFolder, predict, train
-from tailgrad.recipes.compose import merge
+from tailgrad.recipes.compose import compose, merge
+from tailgrad.recipes.prepare import FEW_IN_FOCUS
 from tailgrad.recipes.restore import restore
+from tailgrad.recipes.run_config import _monitor
 
 
 def test_a_run_leaves_every_file_of_the_contract(run: Any) -> None:
@@ -163,9 +166,28 @@ def test_focus_selects_tunes_and_judges_by_one_class(
     alarm, is_thin = probability >= focus["threshold"], np.array([r["target"] == 2 for r in rows])
     f1 = 2 * (alarm & is_thin).sum() / (alarm.sum() + is_thin.sum())
     assert focus["f1"]["value"] == pytest.approx(f1)
-    assert "val_focus_f1" in json.loads((focused.folder / "metrics.jsonl").read_text().splitlines()[0])
+    row = json.loads((focused.folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert "val_focus_f1" in row
+    assert row["chosen_by"] == "macro_f1"  # fewer than ten validation images
     with pytest.raises(InputError, match=r"focus must be a known name, got 'thn'; did you mean 'thin'"):
         train(photos, "quick", overrides=merge(quick, {"focus": "thn"}), out=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("images", "monitor", "chosen"),
+    [
+        (FEW_IN_FOCUS, "macro_f1", "val_focus_f1"),
+        (FEW_IN_FOCUS - 1, "macro_f1", "val_macro_f1"),
+        (1, "focus_f1", "val_focus_f1"),
+        (FEW_IN_FOCUS, "loss", "val_loss"),
+    ],
+)
+def test_a_class_in_focus_chooses_the_epoch_where_enough_images_stand_behind_it(
+    images: int, monitor: str, chosen: str
+) -> None:
+    ready = SimpleNamespace(validation_images=lambda name: {"thin": images}[name])
+    config = compose("x", "quick", "ce", {"focus": "thin", "train": {"monitor": monitor}})
+    assert f"val_{_monitor(SimpleNamespace(config=config, ready=ready))}" == chosen
 
 
 def test_python_sources_and_loss_classes(quick: dict[str, Any], tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def compare(
     run whose process dies is tried again, and --resume goes on with the rest.
 
     Examples:
-        tailgrad compare photos/ --methods baseline,csba --seeds 3
+        tailgrad compare photos/ --methods ce,balanced_softmax,csba --seeds 3
         tailgrad compare photos/ --methods ce,focal,csba --seeds 5 --jobs auto
         tailgrad compare photos/ --engine ray --address auto --out shared/study
         tailgrad compare photos/ --focus Broken --max-minutes 60

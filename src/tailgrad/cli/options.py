@@ -55,7 +55,9 @@ FocusOption = Annotated[
 MinutesOption = Annotated[
     float | None,
     typer.Option(
-        "--max-minutes", metavar="MINUTES", help="Stop when this time is used up; --resume goes on."
+        "--max-minutes",
+        metavar="MINUTES",
+        help="End training when this time is used up; evaluation comes after. --resume goes on.",
     ),
 ]
 TuneOption = Annotated[

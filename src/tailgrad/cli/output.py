@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -27,7 +27,18 @@ def err() -> Console:
         >>> err().stderr
         True
     """
-    return Console(stderr=True, soft_wrap=True)
+    return _Remarks(stderr=True, soft_wrap=True)
+
+
+class _Remarks(Console):
+    """Breaks lines between words, which a terminal by itself does not."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print; a text alone is wrapped where this is a terminal."""
+        if self.is_terminal and len(objects) == 1 and isinstance(objects[0], str | Text):
+            text = str(objects[0])
+            objects = (Text("\n".join(_filled(line, self.width) for line in text.split("\n"))),)
+        super().print(*objects, **settings)
 
 
 def listener(quiet: bool) -> Console | None:
@@ -75,6 +86,8 @@ def show_raw(text: str) -> None:
     print(text)
 
 
+_LEAST = 14
+"""Characters of a name that keep their place however narrow the terminal is."""
 _NEVER_BROKEN = ("kind", "name", "method")
 """Columns of what one copies from the screen."""
 
@@ -95,22 +108,38 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     # Rich takes 80 columns where there is no terminal; a file or a pipe gets every row on one line.
     wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
     console = Console(width=wide)
+    rows = _stacked(header, [[printable(cell) for cell in row] for row in rows], console.width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for place, name in enumerate(_headings(header, rows, console.width)):
         numbers = bool(rows) and all(_is_number(row[place]) for row in rows)
         plain = numbers and all("[" not in row[place] for row in rows)
         whole = numbers or name in _NEVER_BROKEN
-        table.add_column(name, justify="right" if plain else "left", no_wrap=whole, overflow="fold")
+        least = min(_LEAST, max(map(len, (row[place] for row in rows)), default=0))
+        justify: Literal["right", "left"] = "right" if plain else "left"
+        table.add_column(
+            name, justify=justify, no_wrap=whole, overflow="fold", min_width=None if whole else least
+        )
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*map(Text, row))
     with console.capture() as lines:
         console.print(table)
     print("\n".join(line.rstrip() for line in lines.get().splitlines()))
 
 
+def _stacked(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Sequence[Sequence[str]]:
+    """The rows; where they leave too little room for names, every interval goes under its figure."""
+    columns = list(zip(*rows, strict=True)) if rows else []
+    room = width - 2 * (len(header) - 1)
+    for column in columns:
+        numbers = all(_is_number(cell) for cell in column)
+        room -= max(map(len, column)) if numbers else min(_LEAST, max(map(len, column)))
+    return rows if room >= 0 else [[cell.replace(" [", "\n[") for cell in row] for row in rows]
+
+
 def _headings(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """The headings; where the table is too wide, those over numbers a word a line: names give way."""
-    widest = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    parts = zip(header, *rows, strict=True)
+    widest = [max(len(line) for cell in column for line in cell.split("\n")) for column in parts]
     if sum(widest) + 2 * (len(widest) - 1) <= width:
         return list(header)
     return [
@@ -121,8 +150,11 @@ def _headings(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
 
 def _wrapped(line: str) -> str:
     """A line for a terminal; one with a command to copy stays whole."""
-    width = shutil.get_terminal_size().columns
-    if not sys.stdout.isatty() or len(line) <= width or "tailgrad " in line:
+    return _filled(line, shutil.get_terminal_size().columns) if sys.stdout.isatty() else line
+
+
+def _filled(line: str, width: int) -> str:
+    if len(line) <= width or "tailgrad " in line:
         return line
     indent = re.match(r"(\s+(\d+\. |\w+: )?)?", line)
     later = " " * (indent.end() if indent else 0)
@@ -140,7 +172,7 @@ def printable(text: str) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+.,0-9\[\] ]*", text) is not None
+    return re.fullmatch(r"[-+.,0-9\[\] \n]*", text) is not None
 
 
 def short(name: str) -> str:

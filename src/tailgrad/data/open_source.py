@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tailgrad.checks import InputError, nearest
+from tailgrad.checks import InputError, nearest_path
 from tailgrad.data.decode import unreadable
 from tailgrad.data.source import Source, choose
 
@@ -96,7 +96,7 @@ def _open_named(spec: str, options: dict[str, Any]) -> Source:
 def _open_path(spec: str, place: Path, options: dict[str, Any]) -> Source:
     kind = place.suffix.lower()
     if not _exists(place):
-        hint = nearest(spec, NAMES)
+        hint = nearest_path(place, NAMES)
         raise InputError(f"source must be a path that exists or a known name, got {spec!r}; {hint}")
     if place.is_dir():
         return _open_folder(place, options)

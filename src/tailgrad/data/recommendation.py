@@ -27,7 +27,7 @@ def recommend(audit: "Audit") -> tuple[str, ...]:
     Example:
         >>> from tailgrad.data.audit import audit
         >>> recommend(audit("digits-lt"))[-1]
-        'Then run: tailgrad compare digits-lt --methods baseline,csba --seeds 3'
+        'Then run: tailgrad compare digits-lt --methods ce,balanced_softmax,csba --seeds 3'
     """
     rules: tuple[Callable[[Audit], str], ...] = (
         _classes,
@@ -140,7 +140,8 @@ def _resolution(audit: "Audit") -> str:
 
 def _command(audit: "Audit") -> str:
     skip = " --set data.skip_unreadable=true" if audit.unreadable else ""
-    return f"Then run: tailgrad compare {audit.command_source}{skip} --methods baseline,csba --seeds 3"
+    methods = "--methods ce,balanced_softmax,csba --seeds 3"
+    return f"Then run: tailgrad compare {audit.command_source}{skip} {methods}"
 
 
 def _number(n: int, noun: str) -> str:

@@ -93,7 +93,10 @@ def settle_pretrained(config: Config, num_classes: int, say: Say = _silent) -> b
     except InputError as error:
         if "pretrained" not in str(error):
             raise
-        say(f"training from scratch: pretrained weights of {config.model.name} could not be had here")
+        say(
+            f"training from scratch: pretrained weights of {config.model.name} could not be had here "
+            "(neither in the cache nor to be fetched)"
+        )
         return False
     return True
 

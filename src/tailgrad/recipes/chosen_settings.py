@@ -82,8 +82,8 @@ def _top(audit: Audit, source: Source) -> Iterator[Setting]:
         yield Setting(
             "focus",
             None,
-            "The class that matters most, if there is one: its F1 then chooses the epoch and a threshold."
-            + ("" if source.profile else f" Rarest is {rarest[:60]!r}."),
+            "The class that matters most, if there is one: its F1 then chooses a threshold and, from 10 "
+            "validation images on, the epoch." + ("" if source.profile else f" Rarest is {rarest[:60]!r}."),
         )
 
 
@@ -119,7 +119,7 @@ def _method(factor: float) -> tuple[str, str]:
         return "ce", f"The imbalance factor is {factor:.1f}, nearly balanced: plain cross-entropy is enough."
     return "balanced_softmax", (
         f"The imbalance factor is {factor:.1f}: this loss takes the class prior out of the training, and has "
-        "no constant to tune. Which method is best only a comparison can tell: tailgrad compare."
+        "no constant to tune. Which method is best only a comparison can tell, by the command above."
     )
 
 

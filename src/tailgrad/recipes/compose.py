@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tailgrad.checks import InputError, nearest
+from tailgrad.checks import InputError, nearest, nearest_path
 from tailgrad.recipes.config import METHOD_KEYS, Config
 from tailgrad.recipes.wrong_value import explain
 from tailgrad.untrusted import parse_yaml, yaml_text
 
 Overlay = dict[str, Any]
+_OF_ONE_RUN = ("regime", "method", "seed")
 ABOUT = ("description", "source", "paper", "equation", "reading", "published", "acts_on", "status")
 
 
@@ -43,7 +44,8 @@ def overlay(kind: str, name: str) -> Overlay:
     path = known.get(name) or Path(name)
     if path.suffix not in {".yaml", ".yml"} or not path.is_file():
         word = kind.removesuffix("s")
-        raise InputError(f"{word} must be a known name or a YAML file, got {name!r}; {nearest(name, known)}")
+        hint = nearest_path(path, known) if path.suffix else nearest(name, known)
+        raise InputError(f"{word} must be a known name or a YAML file, got {name!r}; {hint}")
     try:
         content = parse_yaml(yaml_text(path))
     except (OSError, ValueError) as error:
@@ -113,7 +115,7 @@ def compose(
 
     Args:
         source: as for ``open_source``.
-        regime: name or YAML file.
+        regime: name or YAML file; of a recipe's file everything but its method and seed.
         method: name, YAML file, or an overlay of the method's sections.
         overrides: nested mapping, as from ``parse_set``.
 
@@ -125,7 +127,7 @@ def compose(
         'csba'
     """
     name = Path(method).stem if isinstance(method, str) else str(method.get("name", "own"))
-    below = _without_about(overlay("regimes", regime))
+    below = _regime(regime)
     for key in METHOD_KEYS:
         if key in below:
             raise InputError(
@@ -137,6 +139,18 @@ def compose(
     refuse_regime_keys(name, own, allow=allow)
     stem = {"source": source, "regime": Path(regime).stem, "method": name}
     return validate(merge(stem, below, own, overrides or {}))
+
+
+def _regime(name: str) -> Overlay:
+    """The keys of a regime; a recipe in its place stands for its regime with all that it sets besides.
+
+    Its method and seed are those of one run, and are left out.
+    """
+    found = _without_about(overlay("regimes", name))
+    if "regime" not in found:
+        return found
+    own = {key: value for key, value in found.items() if key not in _OF_ONE_RUN}
+    return merge(_without_about(overlay("regimes", str(found["regime"]))), own)
 
 
 def refuse_regime_keys(name: str, own: Mapping[str, Any], *, allow: bool = False) -> None:

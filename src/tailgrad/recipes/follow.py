@@ -134,7 +134,7 @@ def run_state(path: Path) -> RunState:
     progress = _mapping(path / "progress.json")
     last: Mapping[str, Any] = rows[-1] if rows else {}
     epochs = int(_number(train.get("epochs")))
-    headline = _headline(config, train)
+    headline = _headline(config, train, last)
     return RunState(
         name=path.name,
         method=str(config.get("method", "")),
@@ -175,8 +175,10 @@ def _is_held(path: Path) -> bool:
     return True
 
 
-def _headline(config: Mapping[str, Any], train: Mapping[str, Any]) -> str:
+def _headline(config: Mapping[str, Any], train: Mapping[str, Any], last: Mapping[str, Any]) -> str:
     name = str(train.get("monitor", "macro_f1"))
+    if isinstance(last.get("chosen_by"), str):
+        return str(last["chosen_by"])
     return "focus_f1" if config.get("focus") and name == "macro_f1" else name
 
 

@@ -108,6 +108,11 @@ def _command(audit: Audit, path: Path) -> str:
     return f"tailgrad train {audit.command_source} --recipe {shlex.quote(str(path))}"
 
 
+def _comparison(audit: Audit, path: Path) -> str:
+    methods = "--methods ce,balanced_softmax,csba --seeds 3"
+    return f"tailgrad compare {audit.command_source} --regime {shlex.quote(str(path))} {methods}"
+
+
 def _text(audit: Audit, opened: Source, settings: tuple[Setting, ...], path: Path) -> str:
     return "\n".join([*_head(audit, opened, path), *_body(settings)]) + "\n"
 
@@ -119,6 +124,10 @@ def _head(audit: Audit, opened: Source, path: Path) -> list[str]:
         "Every value may be changed. A line that is left out takes what the regime or the method says.",
         "",
         f"  {_command(audit, path)}",
+        "",
+        "To compare methods under it, everything but its method and seed staying as it is:",
+        "",
+        f"  {_comparison(audit, path)}",
         "",
         "Images of each class:",
     ]

@@ -37,6 +37,8 @@ from tailgrad.types import ClassInfo
 Say = Callable[[str], None]
 PARTS = ("train", "val", "test")
 MANY = 50_000
+FEW_IN_FOCUS = 10
+"""Validation images of a class in focus under which its F1 does not choose the epoch."""
 """Images above which copies are looked for without decoding, unless near duplicates are wanted as well."""
 
 _LOOKED_AT = 4096
@@ -86,6 +88,11 @@ class Prepared:
         """Positions of a part in the source."""
         found: NDArray[np.int64] = getattr(self.split, one_of("part", part, PARTS))
         return found
+
+    def validation_images(self, name: str) -> int:
+        """Validation images of a class."""
+        labels = self.source.labels[self.split.val]
+        return int((labels == self.classes.names.index(name)).sum())
 
     def loader(self, part: str, batch_size: int, seed: int | None = None) -> Any:
         """Batches of a part: shuffled by (seed, epoch), or in order without a seed."""
@@ -172,7 +179,7 @@ def prepare(
     clean, source = source, _relabelled(source, split, config.data, say)
     classes = ClassInfo(source.class_names, _counts(source, split.train))
     if config.focus is not None:
-        _check_focus(config.focus, classes.names, _counts(source, split.val))
+        _check_focus(config, classes.names, _counts(source, split.val), say)
     size = chosen_size(source, config.data, needed_size(config))
     say(_describe(source, split, size, classes, own_test))
     images = _resident(source, split, size, config, say)
@@ -199,10 +206,17 @@ def _reading(config: Config) -> Reading:
     )
 
 
-def _check_focus(focus: str, names: Sequence[str], validation: Sequence[int]) -> None:
+def _check_focus(config: Config, names: Sequence[str], validation: Sequence[int], say: Say) -> None:
     """A class in focus chooses the epoch and a threshold on its validation images: it needs some."""
-    one_of("focus", focus, names)
-    if not validation[names.index(focus)]:
+    focus = one_of("focus", str(config.focus), names)
+    images = validation[names.index(focus)]
+    if images and images < FEW_IN_FOCUS:
+        chooses = "F1" if config.train.monitor == "focus_f1" else "macro-F1"
+        say(
+            f"warning: {focus!r} in focus has {images} validation images, fewer than {FEW_IN_FOCUS}: "
+            f"{chooses} chooses the epoch, and the threshold of the class is a guess; collect more of it"
+        )
+    if not images:
         raise InputError(
             f"focus must be a class with validation images, got {focus!r} with none; move some there, or "
             "train without --focus"

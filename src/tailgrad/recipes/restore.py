@@ -65,6 +65,11 @@ def restore(run: str | Path) -> Restored:
     """
     folder = RunFolder(Path(run))
     config = folder.config()
+    if not folder.weights.is_file():
+        raise InputError(
+            f"run must have weights, got {run} without {folder.weights.relative_to(folder.path)}: it stopped "
+            "before its first epoch ended; go on with it by --resume"
+        )
     tensors, meta = load_weights(folder.weights)
     if "classes" not in meta:
         raise InputError(

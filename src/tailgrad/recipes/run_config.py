@@ -40,7 +40,7 @@ from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.loggers import live_logs
 from tailgrad.recipes.orders import training_loader
-from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prepare import FEW_IN_FOCUS, Prepared, prepare
 from tailgrad.recipes.prior import method_ledger
 from tailgrad.recipes.run_folder import RunFolder, config_text, with_settled
 from tailgrad.recipes.same_split import keep_split
@@ -166,7 +166,7 @@ def _fit(job: Job) -> Fitted:
             return fit(
                 job.learner,
                 loader,
-                validator(job.learner, job.ready, 2 * config.train.batch_size, config.focus),
+                validator(job.learner, job.ready, 2 * config.train.batch_size, config.focus, _monitor(job)),
                 _plan(job),
                 step=_step(job, observers),
                 watch=job.watch(),
@@ -215,7 +215,7 @@ def _plan(job: Job) -> Plan:
         epochs=config.train.epochs,
         keep=job.folder.path / "checkpoint",
         patience=config.train.patience,
-        monitor=f"val_{_monitor(config)}",
+        monitor=f"val_{_monitor(job)}",
         seed=config.seed,
         minutes=config.train.max_minutes,
         save_minutes=config.train.save_minutes,
@@ -223,10 +223,14 @@ def _plan(job: Job) -> Plan:
     )
 
 
-def _monitor(config: Config) -> str:
+def _monitor(job: Job) -> str:
+    """What chooses the epoch: the F1 of a class in focus only where enough images stand behind it."""
+    config = job.config
     monitor = config.train.monitor
     if monitor == "focus_f1" and config.focus is None:
         raise InputError(
             f"train.monitor={monitor} needs a class, got focus={config.focus}; set --focus CLASS"
         )
-    return "focus_f1" if config.focus is not None and monitor == "macro_f1" else monitor
+    if config.focus is None or monitor != "macro_f1":
+        return monitor
+    return "focus_f1" if job.ready.validation_images(config.focus) >= FEW_IN_FOCUS else monitor

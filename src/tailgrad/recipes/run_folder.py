@@ -63,6 +63,8 @@ class RunFolder:
         Raises:
             InputError: there is none, or it cannot be read.
         """
+        if self.is_run and not self.finished:
+            raise InputError(f"run must be finished, got {self.path} without a result; finish it by --resume")
         return read_json(self.result_file)
 
     def config(self) -> Config:

@@ -17,8 +17,17 @@ CLASSES = 100
 """Classes whose recall is kept every epoch."""
 
 
-def validator(learner: Learner, prepared: Prepared, batch_size: int, focus: str | None) -> Callable[[], Row]:
+def validator(
+    learner: Learner, prepared: Prepared, batch_size: int, focus: str | None, chosen_by: str = "macro_f1"
+) -> Callable[[], Row]:
     """A function that scores the current model on the validation part.
+
+    Args:
+        learner: with the model.
+        prepared: with the validation images.
+        batch_size: images at a time.
+        focus: class in focus, if any.
+        chosen_by: figure that chooses the epoch, told where there is a class in focus.
 
     Example: see ``recipes.train``.
     """
@@ -26,7 +35,8 @@ def validator(learner: Learner, prepared: Prepared, batch_size: int, focus: str 
 
     def validate() -> Row:
         logits, target, _ = infer(learner, loader)
-        return score(logits, target, prepared.classes, learner.loss, focus)
+        row = score(logits, target, prepared.classes, learner.loss, focus)
+        return row if focus is None else row | {"chosen_by": chosen_by}
 
     return validate
 
