@@ -65,9 +65,10 @@ release: $(DEV)  ## wheel and sdist in dist/, the wheel tried in an environment 
 	cd dist && ../.venv-release/bin/python ../tests/try_release.py
 
 extras: release  ## every extra alone, in an environment of its own, .venv-extra: what it is for is used once
+	grep "^torch" constraints.txt > dist/torch.txt
 	for extra in $(or $(EXTRA),$(EXTRAS)); do \
 		echo "== $$extra"; rm -rf .venv-extra; $(PYTHON) -m venv .venv-extra && \
-		.venv-extra/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		.venv-extra/bin/python -m pip install --quiet --disable-pip-version-check -c dist/torch.txt \
 			"$$(ls dist/*.whl)[$$extra]" && \
 		(cd dist && ../.venv-extra/bin/python ../tests/try_extra.py $$extra) || exit 1; \
 	done; rm -rf .venv-extra

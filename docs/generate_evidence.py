@@ -53,15 +53,23 @@ class Page:
 
     def _summary(self, main: Mapping[str, Content]) -> Iterator[str]:
         yield "## All studies"
-        counts = {study: Counter(claim["verdict"] for claim in c["claims"]) for study, c in main.items()}
+        counts = {study: Counter(_judged(content)) for study, content in main.items()}
         total: Counter[str] = sum(counts.values(), Counter())
-        yield f"Of {_claims(total.total())} looked at, {in_words(total)}."
+        waiting = sum(len(content["claims"]) for content in main.values()) - total.total()
+        also = f" Waiting for runs in the same studies: {waiting}." if waiting else ""
+        yield f"Of {_claims(total.total())} measured, {in_words(total)}.{also}"
         rows = [
-            [f"`{study}`", _edition(main[study]), main[study]["question"], *(str(found[v]) for v in VERDICTS)]
+            [
+                f"`{study}`",
+                _edition(main[study]),
+                main[study]["question"],
+                *(str(found[v]) for v in VERDICTS),
+                str(len(main[study]["claims"]) - found.total() or ""),
+            ]
             for study, found in counts.items()
         ]
         if rows:
-            yield self.table(("study", "size", "question", *VERDICTS), rows)
+            yield self.table(("study", "size", "question", *VERDICTS, "not measured"), rows)
         if any(EXPLORATORY in row[1] for row in rows):
             yield EXPLAINED
 
@@ -174,6 +182,11 @@ def _file(name: str, size: str) -> StudyFile:
         return StudyFile(name=name, data={}, methods=("ce",))
     study = read_study(name)
     return study.at(size) if size in ("full", *study.sizes) else study.model_copy(update={"claims": ()})
+
+
+def _judged(content: Content) -> Iterator[str]:
+    """The verdicts of the claims that there is a figure for."""
+    return (claim["verdict"] for claim in content["claims"] if claim["found"] is not None)
 
 
 def _claim(claim: Content) -> list[str]:

@@ -68,8 +68,9 @@ def test_everything_of_a_study_is_told(page: Any, tmp_path: Path) -> None:
         "confirmed | claim number 0 | Table 7 | above 0 | 0.0525 | 0.040 [0.010, 0.070] | 3 | 0.012",
         "confirmed | claim number 2 | Table 7 | above 0 | 0.0525 | 2.040 [2.010, 2.070] | 3 | < 0.001",
         "cannot be told | claim number 1 | Table 7 | above 0 | 0.0525 | not yet |  | ",
-        "Of 3 claims looked at, 2 are confirmed, 0 are not confirmed and 1 cannot be told.",
-        "`mine` | full | Is it so? | 2 | 0 | 1",
+        "Of 2 claims measured, 2 are confirmed, 0 are not confirmed and 0 cannot be told. "
+        "Waiting for runs in the same studies: 1.",
+        "`mine` | full | Is it so? | 2 | 0 | 0 | 1",
         "Is it so? (a paper)",
         "*be careful*",
         "Groups not run yet: naive.",
@@ -113,7 +114,7 @@ def test_the_full_size_counts_and_smaller_ones_are_shown(page: Any, tmp_path: Pa
     write(tmp_path, [claim(0, "confirmed")])
     write(tmp_path, [claim(0, "not confirmed")], size="cpu")
     text = page()
-    assert "Of 1 claim looked at, 1 is confirmed, 0 are not confirmed and 0 cannot be told." in text
+    assert "Of 1 claim measured, 1 is confirmed, 0 are not confirmed and 0 cannot be told." in text
     assert "## mine, size full" in text
     assert "## mine, size cpu" in text
 
