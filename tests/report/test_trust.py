@@ -97,3 +97,24 @@ def test_a_study_whose_methods_saw_other_images_is_not_to_be_trusted(study: Stud
 def test_few_seeds_are_warned_of(study: Study, seeds: int, tone: str) -> None:
     fewer = replace(study, runs={name: runs[:seeds] for name, runs in study.runs.items()})
     assert study_checks(fewer)[0].tone == tone
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept", "status", "verdict"),
+    [
+        (11, 1, "finished", "kept an early epoch"),
+        (40, 9, "finished", "kept an early epoch"),
+        (40, 10, "finished", "run to its end"),
+        (5, 1, "finished", "run to its end"),
+        (11, 10, "stopped", "stopped early"),
+    ],
+)
+def test_a_network_from_an_early_epoch_is_no_trained_one(
+    run: Run, epochs: int, kept: int, status: str, verdict: str
+) -> None:
+    result = run.result | {"epochs": epochs, "best_epoch": kept, "status": status}
+    found = check(replace(run, result=result), "Training")
+    assert found[0] == verdict
+    assert (found[1] == "fine") == (verdict == "run to its end")
+    assert str(kept) in found[2]
+    assert str(epochs) in found[2]

@@ -25,7 +25,7 @@ from tailgrad.cli.options import (
     TuneOption,
     overrides_of,
 )
-from tailgrad.cli.output import interval, listener, show_json, show_raw, show_table, show_text
+from tailgrad.cli.output import interval, listener, loading, show_json, show_raw, show_table, show_text
 
 _MANY = "(not even 1000)"
 
@@ -87,7 +87,8 @@ def compare(
         tailgrad compare photos/ --focus Broken --max-minutes 60
         tailgrad compare digits-lt --methods baseline,focal,csba --resume
     """
-    from tailgrad.recipes import compare as run
+    with loading(quiet):
+        from tailgrad.recipes import compare as run
 
     study = run(
         source,

@@ -9,7 +9,7 @@ import typer
 
 from tailgrad.checks import InputError
 from tailgrad.cli.options import JsonOption, QuietOption, SetOption, overrides_of
-from tailgrad.cli.output import listener, short, show_json, show_raw, show_table, show_text
+from tailgrad.cli.output import listener, loading, short, show_json, show_raw, show_table, show_text
 
 ModelOption = Annotated[
     str | None,
@@ -61,8 +61,9 @@ def diagnose(
         tailgrad diagnose runs/my-run --set interference.parameters=head
         tailgrad diagnose digits-lt --model timm/resnet18
     """
-    from tailgrad.recipes import diagnose as run
-    from tailgrad.recipes.advise_run import advise_run, as_fields
+    with loading(quiet):
+        from tailgrad.recipes import diagnose as run
+        from tailgrad.recipes.advise_run import advise_run, as_fields
 
     above = overrides_of(assignments)
     found = run(

@@ -6,7 +6,8 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from rich import box
@@ -49,6 +50,22 @@ def listener(quiet: bool) -> Console | None:
         True
     """
     return None if quiet else err()
+
+
+@contextmanager
+def loading(quiet: bool) -> Iterator[None]:
+    """While libraries are loaded, which takes seconds, a terminal says so and forgets it.
+
+    Example:
+        >>> with loading(quiet=True):
+        ...     import json
+    """
+    console = listener(quiet)
+    if console is None or not console.is_terminal:
+        yield
+        return
+    with console.status("loading"):
+        yield
 
 
 def show_json(value: dict[str, Any]) -> None:

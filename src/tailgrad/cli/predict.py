@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tailgrad.cli.options import JsonOption, QuietOption
-from tailgrad.cli.output import err, listener, printable, short, show_json, show_table
+from tailgrad.cli.output import err, listener, loading, printable, short, show_json, show_table
 
 
 def predict(
@@ -24,7 +24,8 @@ def predict(
         tailgrad predict runs/my-run new/*.jpg
         tailgrad predict runs/my-run new/ --json
     """
-    from tailgrad.recipes import predict as classify
+    with loading(quiet):
+        from tailgrad.recipes import predict as classify
 
     found = classify(run, images, console=listener(quiet))
     if as_json:

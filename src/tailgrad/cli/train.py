@@ -21,7 +21,17 @@ from tailgrad.cli.options import (
     TuneOption,
     overrides_of,
 )
-from tailgrad.cli.output import interval, listener, share, short, show_json, show_raw, show_table, show_text
+from tailgrad.cli.output import (
+    interval,
+    listener,
+    loading,
+    share,
+    short,
+    show_json,
+    show_raw,
+    show_table,
+    show_text,
+)
 from tailgrad.cli.resume import resume_command
 
 RecipeOption = Annotated[
@@ -74,8 +84,9 @@ def train(
         tailgrad train photos/ --method csba --focus Broken --max-minutes 30
         tailgrad train digits-lt --set optim.lr=0.01 --set train.epochs=5
     """
-    from tailgrad.distributed import place
-    from tailgrad.recipes import train as run
+    with loading(quiet):
+        from tailgrad.distributed import place
+        from tailgrad.recipes import train as run
 
     above = overrides_of(assignments, focus, max_minutes, tune_speed, loggers, no_images)
     found = run(

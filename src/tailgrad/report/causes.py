@@ -94,7 +94,7 @@ def _pushed_back(found: Interference | None) -> Check:
     if found is None or hurt is None:
         return Check(title, "not measured", "missing", NOT_MEASURED)
     if not hurt:
-        return Check(title, "not seen", "fine", "No class loses half of its own descent to the others.")
+        return Check(title, "none found", "fine", "No class loses half of its own descent to the others.")
     names = found.class_names
     told = "; ".join(
         f"{short(names[one.label])} loses {one.taken:.2g} times what it gains, mostly to "
@@ -108,7 +108,7 @@ def _pushed_back(found: Interference | None) -> Check:
         else f"{told}. Most in {place.name} (excess there {signed(place.excess, 2)}). "
     )
     return Check(
-        title, f"{len(hurt)} seen", "open", f"{text}An estimate under a plain step, without interval."
+        title, f"{len(hurt)} found", "open", f"{text}An estimate under a plain step, without interval."
     )
 
 

@@ -17,6 +17,8 @@ _PIECES = {
     "interference": "interference/ (the measurements of conflict)",
 }
 _FEW_TESTED = 30
+_LONG, _EARLY = 6, 0.25
+"""Epochs from which on it is strange that one of the first quarter was the best."""
 
 
 def missing(run: Run) -> tuple[str, ...]:
@@ -103,6 +105,13 @@ def _shared(study: Study) -> Check:
 
 def _end(run: Run) -> Check:
     epochs = f"{run.result.get('epochs', NOTHING)} epochs, kept {run.result.get('best_epoch', NOTHING)}"
+    last, kept = run.result.get("epochs"), run.result.get("best_epoch")
+    if isinstance(last, int) and isinstance(kept, int) and last >= _LONG and kept < last * _EARLY:
+        text = (
+            f"Epoch {kept} of {last} was the best on the validation images, and what came later was thrown "
+            "away: the learning rate may be too high, or too few images are behind the figure that chose it."
+        )
+        return Check("Training", "kept an early epoch", "warn", text)
     if run.result.get("status", "finished") == "finished":
         return Check("Training", "run to its end", "fine", f"{epochs}.")
     return Check("Training", "stopped early", "warn", f"{epochs}: not run to its end.")
