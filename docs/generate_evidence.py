@@ -170,6 +170,8 @@ def _unfinished(content: Content) -> Iterator[str]:
         yield f"Groups not run yet: {', '.join(content['missing'])}."
     if content["failed"]:
         yield f"Groups that failed: {'; '.join(f'{name}: {why}' for name, why in content['failed'].items())}."
+    if changed := content.get("changed_claims"):
+        yield f"Claims changed or dropped after they had a figure: {', '.join(changed)}."
     known = {claim["id"] for claim in content["claims"]}
     new = [claim.id for claim in _file(content["study"], content["size"]).claims if claim.id not in known]
     if new:
@@ -192,7 +194,7 @@ def _judged(content: Content) -> Iterator[str]:
 def _claim(claim: Content) -> list[str]:
     found = claim["found"]
     return [
-        claim["verdict"],
+        claim["verdict"] if found is not None else "not measured",
         claim["text"],
         claim["source"],
         _claimed(claim),

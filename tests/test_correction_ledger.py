@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -223,3 +224,17 @@ def test_bad_input(components: list[object], counts: list[int], words: str) -> N
 def test_names_go_with_counts() -> None:
     with pytest.raises(InputError, match="3 names, got 1"):
         ledger([], COUNTS, class_names=["a"])
+
+
+def test_the_loss_of_torch_is_known() -> None:
+    weights = [1.0, 3.0, 9.0]
+    theirs = ledger([nn.CrossEntropyLoss(weight=torch.tensor(weights))], [90, 30, 10])
+    ours = ledger([CrossEntropyLoss([90, 30, 10], weights=weights)], [90, 30, 10])
+    np.testing.assert_allclose(theirs.prior, ours.prior, rtol=1e-6)
+    np.testing.assert_allclose(theirs.prior, [1 / 3] * 3, rtol=1e-6)
+    assert ledger([nn.CrossEntropyLoss()], [90, 30, 10]).entries == {}
+
+
+def test_one_component_needs_no_list() -> None:
+    loss = CrossEntropyLoss([9, 1], weights="inverse")
+    assert ledger(loss, [9, 1]).prior.tolist() == ledger([loss], [9, 1]).prior.tolist()

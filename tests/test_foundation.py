@@ -94,14 +94,17 @@ def test_one_process_sums_to_itself() -> None:
 
 
 RANK = """
-import sys, torch, torch.distributed as dist
+import os, sys, torch, torch.distributed as dist
 from tailgrad.distributed import is_spread, sum_over_ranks
 rank, file = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
 values = torch.tensor([1.0, float(rank)])
 assert is_spread()
 print(sum_over_ranks(values).tolist(), values.tolist())
+torch.optim.SGD([torch.nn.Parameter(values)], lr=1.0).step()  # imports what may keep the group
 dist.destroy_process_group()
+names = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
+assert not [name for name in names if "gloo" in name], names  # they may abort an interpreter that ends
 """
 
 
@@ -110,3 +113,4 @@ def test_two_ranks_get_the_same_sum_and_keep_their_own_values(tmp_path: Path) ->
     ranks = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for line in words]
     said = [rank.communicate(timeout=100)[0].strip() for rank in ranks]
     assert said == ["[2.0, 1.0] [1.0, 0.0]", "[2.0, 1.0] [1.0, 1.0]"]
+    assert [rank.returncode for rank in ranks] == [0, 0]

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from numbers import Real
 from pathlib import Path
@@ -111,6 +111,11 @@ def positive_counts(class_counts: Sequence[int], argument: str = "class_counts")
         ...
         tailgrad.checks.InputError: counts must be positive, got counts[1]=0; drop the class or merge it
     """
+    if isinstance(class_counts, Mapping) or not hasattr(class_counts, "__len__"):
+        raise InputError(
+            f"{argument} must be a list with one count a class, in class order, got "
+            f"{str(class_counts)[:80]}; give [counts[k] for k in range(K)]"
+        )
     if len(class_counts) == 0:
         raise InputError(f"{argument} must hold one count a class, got {class_counts}; count the labels")
     for k, n in enumerate(class_counts):

@@ -123,7 +123,7 @@ class Ledger:
 
 
 def ledger(
-    components: Sequence[object],
+    components: Sequence[object] | object,
     class_counts: Sequence[int],
     *,
     class_names: Sequence[str] | None = None,
@@ -132,8 +132,9 @@ def ledger(
     """Compose what samplers, losses and post-hoc methods do to the class prior.
 
     Args:
-        components: objects that answer ``correction()``, ``Correction`` values, None (nothing), or pairs of a
-            name and one of these. Without a name an object goes by its class, a value by its kind.
+        components: objects that answer ``correction()``, PyTorch's own ``CrossEntropyLoss``, ``Correction``
+            values, None (nothing), or pairs of a name and one of these. Without a name an object goes by its
+            class, a value by its kind.
         class_counts: training examples of each class, at least 0; a class without any is left out.
         class_names: K names for the table; the class's index by default.
         allow_double_correction: give back an over-corrected ledger instead of raising.
@@ -158,13 +159,14 @@ def ledger(
         ...
         tailgrad.checks.InputError: the class prior must be corrected once, got weights + sampler; ...
     """
+    parts = components if isinstance(components, Sequence) else [components]
     counts = _checked_counts(class_counts)
     names = tuple(map(str, range(len(counts)))) if class_names is None else tuple(class_names)
     if len(names) != len(counts):
         raise InputError(
             f"class_names must hold {len(counts)} names, got {len(names)}; give both in one order"
         )
-    found = _composed(_entries(components, counts), counts, names)
+    found = _composed(_entries(parts, counts), counts, names)
     if found.over_corrected and not allow_double_correction:
         raise InputError(
             f"the class prior must be corrected once, got {' + '.join(_movers(found))}; weaken or leave out "
@@ -244,12 +246,25 @@ def _named(component: object) -> tuple[str, Correction | None]:
     if isinstance(component, Correction):
         return component.kind, component
     answer = getattr(component, "correction", None)
+    if not callable(answer) and _is_torch_loss(component):
+        return "CrossEntropyLoss", _of_torch_loss(component)
     if not callable(answer):
         raise InputError(
             f"components must answer correction(), got {component!r}; give a sampler, loss or post-hoc "
             "method, a Correction, or a pair of a name and one of these"
         )
     return type(component).__name__, answer()
+
+
+def _is_torch_loss(component: object) -> bool:
+    kind = type(component)
+    return kind.__name__ == "CrossEntropyLoss" and kind.__module__ == "torch.nn.modules.loss"
+
+
+def _of_torch_loss(component: Any) -> Correction | None:
+    if component.weight is None:
+        return None
+    return Correction("weight", tuple(math.log(w) if w > 0 else -math.inf for w in component.weight.tolist()))
 
 
 def _check(name: str, correction: Correction, counts: tuple[int, ...]) -> None:

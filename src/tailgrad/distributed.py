@@ -12,6 +12,11 @@ from torch import Tensor
 from tailgrad.checks import InputError
 from tailgrad.files import guarded
 
+if dist.is_available():
+    # Before there is a group: the defaults of these functions keep one that is there, and with it its
+    # threads, past the end of the interpreter, where they may abort a process that has done its work.
+    import torch.distributed.nn.functional
+
 
 class _Now:
     """What holds at the moment: of the whole process, since backward passes run in threads of their own."""

@@ -67,7 +67,7 @@ def test_everything_of_a_study_is_told(page: Any, tmp_path: Path) -> None:
     for said in (
         "confirmed | claim number 0 | Table 7 | above 0 | 0.0525 | 0.040 [0.010, 0.070] | 3 | 0.012",
         "confirmed | claim number 2 | Table 7 | above 0 | 0.0525 | 2.040 [2.010, 2.070] | 3 | < 0.001",
-        "cannot be told | claim number 1 | Table 7 | above 0 | 0.0525 | not yet |  | ",
+        "not measured | claim number 1 | Table 7 | above 0 | 0.0525 | not yet |  | ",
         "Of 2 claims measured, 2 are confirmed, 0 are not confirmed and 0 cannot be told. "
         "Waiting for runs in the same studies: 1.",
         "`mine` | full | Is it so? | 2 | 0 | 0 | 1",

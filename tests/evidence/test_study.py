@@ -100,6 +100,21 @@ def test_the_time_runs_out_and_the_study_goes_on(whole: Any, plan: Any, tmp_path
     assert figures(last.content) == figures(whole.content)
 
 
+def test_claims_that_move_once_there_is_a_figure_are_named(whole: Any, plan: Any, tmp_path: Path) -> None:
+    out = shutil.copytree(whole.folder, tmp_path / "study")
+    assert whole.content["changed_claims"] == []
+    measured = [claim["id"] for claim in whole.content["claims"] if claim["found"] is not None]
+    (moved,) = [claim for claim in plan["claims"] if claim["id"] == measured[0]]
+    moved["text"] = "said in other words"
+    assert study(StudyFile.model_validate(plan), out=out, resume=True).content["changed_claims"] == []
+    before = moved.pop("above", None)
+    moved |= {"below": 0.5} if before is not None else {"above": 0.5, "below": None}
+    changed = study(StudyFile.model_validate(plan), out=out, resume=True)
+    assert changed.content["changed_claims"] == [moved["id"]]
+    back = study(StudyFile.model_validate(plan), out=out, resume=True)
+    assert back.content["changed_claims"] == [moved["id"]], "once looked at, always so"
+
+
 def test_a_group_that_diverges_does_not_stop_the_others(plan: Any, tmp_path: Path) -> None:
     plan["groups"]["fixed"] = {"methods": ["ce"], "seeds": 1, "set": {"optim": {"name": "sgd", "lr": 1e30}}}
     plan["claims"] = plan["claims"][1:]

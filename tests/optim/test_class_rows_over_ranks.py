@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional  # early: its defaults keep a group that exists, and its threads
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn import functional as F

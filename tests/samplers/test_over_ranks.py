@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional  # early: its defaults keep a group that exists, and its threads
 import torch.multiprocessing as mp
 from torch import nn
 from torch.utils.data import DataLoader

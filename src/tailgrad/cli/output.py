@@ -126,6 +126,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
     console = Console(width=wide)
     rows = _stacked(header, [[printable(cell) for cell in row] for row in rows], console.width)
+    console.width = max(console.width, _narrowest(header, rows))  # a terminal wraps, and nothing is cut
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for place, name in enumerate(_headings(header, rows, console.width)):
         numbers = bool(rows) and all(_is_number(row[place]) for row in rows)
@@ -145,12 +146,20 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
 
 def _stacked(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Sequence[Sequence[str]]:
     """The rows; where they leave too little room for names, every interval goes under its figure."""
-    columns = list(zip(*rows, strict=True)) if rows else []
-    room = width - 2 * (len(header) - 1)
-    for column in columns:
-        numbers = all(_is_number(cell) for cell in column)
-        room -= max(map(len, column)) if numbers else min(_LEAST, max(map(len, column)))
-    return rows if room >= 0 else [[cell.replace(" [", "\n[") for cell in row] for row in rows]
+    if _narrowest(header, rows) <= width:
+        return rows
+    return [[cell.replace(" [", "\n[") for cell in row] for row in rows]
+
+
+def _narrowest(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Characters that a table needs at least for no figure and no name to be copied to be cut."""
+    found = 2 * (len(header) - 1)
+    for name, *cells in zip(header, *rows, strict=True):
+        lines = [line for cell in cells for line in cell.split("\n")]
+        whole = name in _NEVER_BROKEN or all(map(_is_number, cells))
+        widest = max(map(len, lines), default=0)
+        found += max(widest if whole else min(_LEAST, widest), *map(len, name.split()))
+    return found
 
 
 def _headings(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailgrad.checks import in_range
+from tailgrad.checks import InputError, in_range
 from tailgrad.evaluate.bootstrap import Resamples, bootstrap, mean_f1, percentile
 from tailgrad.evaluate.calibration import expected_calibration_error
 from tailgrad.evaluate.cells import Confusion
@@ -166,6 +166,11 @@ def evaluate(
         >>> print(result.accuracy)
         1.000 [0.342, 1.000]
     """
+    if not isinstance(classes, ClassInfo):
+        raise InputError(
+            f"classes must be a ClassInfo of names and training counts, got {type(classes).__name__}; give "
+            "ClassInfo(names, counts) from tailgrad.types"
+        )
     found = scored(logits, target, classes.num_classes)
     confusion = Confusion.counted(found.predicted, target, classes.num_classes)
     draws = _draws(confusion, seed, resamples, level)

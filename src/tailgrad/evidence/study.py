@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tailgrad.checks import InputError, nearest
 from tailgrad.engine import Diverged, Interrupted
+from tailgrad.evidence.changed_claims import changed_claims
 from tailgrad.evidence.check_plan import GroupCheck, check_analysis, check_claims
 from tailgrad.evidence.claim import Claim, judge
 from tailgrad.evidence.figures import Figure, difference
@@ -337,6 +338,10 @@ class _Desk:
         figures = self._figures(records)
         verdicts = judge(self.plan.claims, figures)
         analysis = self.analysis or Analysis({})
+        file = self.folder / "evidence.json"
+        changed = changed_claims(read_json(file) if file.is_file() else {}, self.plan.claims)
+        if changed:
+            self.talk(f"warning: claims changed or dropped after they had a figure: {', '.join(changed)}")
         content = {
             "study": self.plan.name,
             "size": self.size,
@@ -347,6 +352,7 @@ class _Desk:
             "missing": sorted(set(groups) - set(records)),
             "failed": {name: why.replace(f"{self.folder}/", "") for name, why in self.failed.items()},
             "claims": [claim_record(c, verdicts[c.id], figures.get(c.id)) for c in self.plan.claims],
+            "changed_claims": changed,
             "figures": {name: figure.to_dict() for name, figure in analysis.figures.items()},
             "tables": [table.to_dict() for table in analysis.tables],
             "settings": dict(self.plan.settings),
@@ -354,8 +360,7 @@ class _Desk:
             "seeds": seeds_of(records, analysis.seeds),
             **provenance(),
         }
-        path = write_json(self.folder / "evidence.json", content)
-        return Evidence(self.folder, read_json(path))
+        return Evidence(self.folder, read_json(write_json(file, content)))
 
 
 def _named(claim: Claim, analysis: Analysis, *, whole: bool) -> Figure | None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tailgrad.checks import in_range
+from tailgrad.checks import InputError, in_range
 from tailgrad.losses.arguments import prepared
 from tailgrad.losses.targets import of_labels
 from tailgrad.losses.weighting import ClassWeighting, check_reduction
@@ -66,6 +66,12 @@ class CrossEntropyLoss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
+        given: object = class_counts
+        if weights == "none" and isinstance(given, Tensor) and given.is_floating_point():
+            raise InputError(
+                f"class_counts must be counts of training examples, got {given.dtype} and no weights; the "
+                "class weights of torch's loss go into weights=[...] here"
+            )
         self.weighting = ClassWeighting(class_counts, weights, beta=beta, normalizer=normalizer, defer=defer)
         self.label_smoothing = in_range("label_smoothing", label_smoothing, 0, 1)
         self.num_classes = self.weighting.num_classes

@@ -27,6 +27,9 @@ def check_target(logits: Tensor, target: Tensor, num_classes: int | None = None)
         ...
         tailgrad.checks.InputError: target must be in 0..2, got target[1]=3; check ...
     """
+    for name, value in (("logits", logits), ("target", target)):
+        if not isinstance(value, Tensor):
+            raise InputError(f"{name} must be a tensor, got {type(value).__name__}; use torch.as_tensor")
     if logits.ndim != 2 or not len(logits) or not logits.is_floating_point():
         raise InputError(
             f"logits must be floating point [N, K] with N at least 1, got {logits.dtype} "

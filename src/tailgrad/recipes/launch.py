@@ -14,10 +14,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-
-# Before there is a group: the defaults of these functions keep one that is there, and with it its threads,
-# past the end of the interpreter, where they may abort a process that has done its work.
-import torch.distributed.nn.functional
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.strategies.ddp import DDPStrategy
