@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tailgrad.evidence import StudyFile, read_study, studies
+from tailgrad.evidence.claim import KINDS, kind_of
 from tailgrad.evidence.front import VERDICTS, front, in_words, ranked
-from tailgrad.recipes.table import metric_title
+from tailgrad.evidence.present_words import with_present_words
+from tailgrad.recipes.table import dropped_note, metric_title
 
 Content = Mapping[str, Any]
 INTRODUCTION = """\
@@ -22,7 +26,15 @@ standard, or where the 95 % interval leaves out what was printed without lying o
 **cannot be told** with these data. Figures are means over seeds, or over splits where the data bring no
 test set, whose intervals then take the Nadeau-Bengio variance; n is their number. Intervals are not
 corrected for the number of claims, verdicts are: where a claim cannot be told although its interval lies on
-one side, the p value says why."""
+one side, the p value says why. Methods go by the names of the catalogue."""
+OF_KINDS = {
+    "published": "published by others",
+    "ours": "of our own or of the field",
+    "check": "checks",
+}
+KINDS_EXPLAINED = """\
+A check follows from a formula or from the design, or repeats another claim: it says that the measuring works,
+and is no finding. The tables of the studies say which claim is which."""
 EXPLORATORY = "exploratory"
 EXPLAINED = """\
 Exploratory: the claims or their settings were changed after a look at trial seeds, which are left out of the
@@ -58,6 +70,7 @@ class Page:
         waiting = sum(len(content["claims"]) for content in main.values()) - total.total()
         also = f" Waiting for runs in the same studies: {waiting}." if waiting else ""
         yield f"Of {_claims(total.total())} measured, {in_words(total)}.{also}"
+        yield from _by_kind(main)
         rows = [
             [
                 f"`{study}`",
@@ -88,6 +101,7 @@ class Page:
         yield from _unfinished(content)
         if content["claims"]:
             header = (
+                "kind",
                 "verdict",
                 "claim",
                 "who says so",
@@ -97,7 +111,10 @@ class Page:
                 "n",
                 "p after Holm",
             )
-            yield self.table(header, [_claim(claim) for claim in content["claims"]])
+            in_order = sorted(content["claims"], key=lambda claim: KINDS.index(kind_of(claim)))
+            yield self.table(header, [_claim(claim) for claim in in_order])
+        if content.get("settings"):
+            yield f"Settings of the analysis: `{_inline(content['settings'])}`."
         for group, record in content["groups"].items():
             yield from self._group(group, record)
         for table in content["tables"]:
@@ -116,10 +133,12 @@ class Page:
         n, unit = rows[0]["n"], comparison.get("unit", "seed")
         yield (
             f"**{name}**: {about['source']}, regime {about['regime']}; {metric_title(metric)}, means over "
-            f"{n} {unit}{'' if n == 1 else 's'}, differences to {rows[0]['method']}."
+            f"{n} {unit}{'' if n == 1 else 's'}, differences to {rows[0]['method']}.{_settings(record)}"
         )
         header = ("method", metric_title(metric), "difference", "p after Holm", "verdict")
         yield self.table(header, [_method(row, paired.get(row["method"])) for row in rows])
+        if note := dropped_note(comparison):
+            yield note
 
     def _earlier(self) -> Iterator[str]:
         found = {path.parent.name: _read(path) for path in sorted(self.results.glob("*/comparison.json"))}
@@ -140,7 +159,16 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _records(results: Path) -> dict[str, Content]:
     """Every committed study by the name of its folder."""
-    return {path.parent.name: _read(path) for path in sorted(results.glob("*/evidence.json"))}
+    found = {path.parent.name: _read(path) for path in sorted(results.glob("*/evidence.json"))}
+    return {name: with_present_words(content, _written(content)) for name, content in found.items()}
+
+
+def _written(content: Content) -> StudyFile | None:
+    """The study of a record as its file says now, if it is one of the package and has that size."""
+    if content["study"] not in studies():
+        return None
+    study = read_study(content["study"])
+    return study.at(content["size"]) if content["size"] in ("full", *study.sizes) else None
 
 
 def _main(records: Mapping[str, Content]) -> dict[str, Content]:
@@ -151,6 +179,45 @@ def _main(records: Mapping[str, Content]) -> dict[str, Content]:
 def _edition(content: Content) -> str:
     changed = "exploratory" in content["notes"].casefold()
     return f"{content['size']}, {EXPLORATORY}" if changed else str(content["size"])
+
+
+def _by_kind(main: Mapping[str, Content]) -> Iterator[str]:
+    """The same counts for claims of each kind."""
+    measured = [
+        claim for content in main.values() for claim in content["claims"] if claim["found"] is not None
+    ]
+    lines = []
+    for kind in KINDS:
+        counts = Counter(claim["verdict"] for claim in measured if kind_of(claim) == kind)
+        if counts:
+            lines.append(f"- {OF_KINDS[kind]}: of {counts.total()}, {in_words(counts)}")
+    if lines:
+        yield "By who says so:"
+        yield "\n".join(lines)
+        yield KINDS_EXPLAINED
+
+
+def _settings(record: Content) -> str:
+    """What every run of a group had, and in what the methods differ; the first run stands for all."""
+    found = record.get("configuration")
+    if not found:
+        return ""
+    train, optim = found["train"], found["optim"]
+    size = found["data"]["size"]
+    side = " x ".join(map(str, size)) if isinstance(size, list) else f"{size} x {size}"
+    told = [
+        f"{found['model']['name']}{' pretrained' if found['model']['pretrained'] else ''}",
+        "images at their usual size" if size == "auto" else f"images {side}",
+        f"{train['epochs']} epochs of batches of {train['batch_size']}",
+        f"{optim['name']} at {optim['lr']:g}, {found['schedule']['name']} schedule",
+        f"augmentation {', '.join(train['augment']) or 'none'}",
+    ]
+    differ = ", ".join(f"`{key}`" for key in record["study"].get("differences", ()))
+    return f" Network {'; '.join(told)}." + (f" The methods differ in {differ}." if differ else "")
+
+
+def _inline(settings: Any) -> str:
+    return str(yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, width=10_000)).strip()
 
 
 def _claims(count: int) -> str:
@@ -173,17 +240,10 @@ def _unfinished(content: Content) -> Iterator[str]:
     if changed := content.get("changed_claims"):
         yield f"Claims changed or dropped after they had a figure: {', '.join(changed)}."
     known = {claim["id"] for claim in content["claims"]}
-    new = [claim.id for claim in _file(content["study"], content["size"]).claims if claim.id not in known]
+    written = _written(content)
+    new = [claim.id for claim in (written.claims if written else ()) if claim.id not in known]
     if new:
         yield f"Claims that came to the study later and are not judged here: {', '.join(new)}."
-
-
-def _file(name: str, size: str) -> StudyFile:
-    """The study as its file says now; an empty one where it is not in the package, or not of that size."""
-    if name not in studies():
-        return StudyFile(name=name, data={}, methods=("ce",))
-    study = read_study(name)
-    return study.at(size) if size in ("full", *study.sizes) else study.model_copy(update={"claims": ()})
 
 
 def _judged(content: Content) -> Iterator[str]:
@@ -194,6 +254,7 @@ def _judged(content: Content) -> Iterator[str]:
 def _claim(claim: Content) -> list[str]:
     found = claim["found"]
     return [
+        kind_of(claim),
         claim["verdict"] if found is not None else "not measured",
         claim["text"],
         claim["source"],

@@ -50,7 +50,7 @@ def main(name: str, epochs: int, out: Path) -> None:
         found = tailgrad.measure(model, held_out)  # the classes' names come from held_out.classes
         print(f"{what}: {found}")
         print(found.summary())
-        for pair in found.worst_pairs(3, by="excess"):
+        for pair in found.worst_pairs(3):
             print(f"  {pair.first} against {pair.second}: {pair.excess:+.2f} beyond the null")
         found.save(out / what)
         print(f"saved {out / what}.npz and .json; read back: {Interference.load(out / what)}\n")

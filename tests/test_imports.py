@@ -6,7 +6,17 @@ from pathlib import Path
 import tailgrad
 
 ROOT = Path(tailgrad.__file__).parent
-BOTTOM = {"types", "checks", "distributed", "files", "frozen", "correction_ledger", "precision", "untrusted"}
+BOTTOM = {
+    "types",
+    "checks",
+    "distributed",
+    "files",
+    "frozen",
+    "correction_ledger",
+    "precision",
+    "settings",
+    "untrusted",
+}
 LEAVES = {"data", "samplers", "augment", "heads", "losses", "interference", "posthoc", "evaluate"}
 COMPONENTS = LEAVES | {"models"}
 ALLOWED = {
@@ -18,6 +28,7 @@ ALLOWED = {
     "files": {"checks"},
     "correction_ledger": {"types", "checks"},
     "precision": set(),
+    "settings": set(),
     "untrusted": {"checks"},
     **dict.fromkeys(LEAVES, BOTTOM),
     "models": BOTTOM | {"heads"},

@@ -83,6 +83,16 @@ def test_a_source_that_is_not_there(cli: Any, here: Path, source: str, said: str
     assert [path.name for path in here.iterdir()] == ["photos.zip"]
 
 
+@pytest.mark.parametrize("words", [["audit", "My", "Photos"], ["train", "--method", "csba", "My", "Photos"]])
+def test_a_path_with_spaces_and_without_quotes_is_recognised(cli: Any, here: Path, words: list[str]) -> None:
+    assert "quotes" not in cli(*words).err
+    (here / "My Photos").mkdir()
+    refused = cli(*words)
+    assert refused.status == 2
+    said = " ".join(re.sub("[│╭╮╰╯─]", " ", refused.err).split())
+    assert said.endswith("(Photos); a path with spaces goes in quotes: 'My Photos'")
+
+
 LISTS = {
     "a label out of range": (
         "a.png,0\nb.png,1\nc.png,7\n",

@@ -63,6 +63,21 @@ def test_a_kind_lists_its_own_and_nothing_else(cli: Any, kind: str) -> None:
         assert re.search(rf"\s{re.escape(entry['name'])}\s", f"{row} ")
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_terminal_gets_a_list_that_fits(cli: Any, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = cli("methods").out
+    lines = shown.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [f"{kind}:" for kind in KINDS]
+    assert max(map(len, lines)) <= width
+    whole = " ".join(shown.split())
+    for entry in ENTRIES:
+        words = " ".join(entry.description.replace("``", "").split())
+        told = f"{entry.name} {words} [{entry.acts_on}]" if entry.acts_on else f"{entry.name} {words}"
+        assert told in whole, told
+    assert len(lines) < 5.5 * len(ENTRIES) * 60 / width
+
+
 def test_all_of_a_name_is_shown_with_plain_titles(cli: Any) -> None:
     lines = cli("methods", "csba").out.splitlines()
     wanted = {entry["kind"]: entry for entry in _wanted(name="csba")}

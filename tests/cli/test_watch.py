@@ -35,7 +35,7 @@ def test_a_finished_run_in_sixty_columns(cli: Any, run: Path, monkeypatch: pytes
     assert (done.status, done.err) == (0, "")
     lines = done.out.splitlines()
     assert lines[:2] == ["one", next(line for line in lines if line.startswith("finished: epoch 1 of 1"))]
-    assert any(line.startswith("worst classes (recall): ") for line in lines)
+    assert any(line.startswith("worst classes (recall, epoch 1, which is kept): ") for line in lines)
     assert any(line.startswith("conflict: Mean conflict") for line in lines)
     assert lines[-1].startswith("test macro-F1 0.")
     assert max(map(len, lines)) <= 60

@@ -3,13 +3,15 @@
 import json
 import re
 import runpy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tailgrad.evidence import studies
+from tailgrad.evidence import read_study, studies
+from tailgrad.evidence.record import planned_record
 
 ROOT = Path(__file__).resolve().parents[2]
 VERDICTS = ("confirmed", "not confirmed", "cannot be told")
@@ -137,6 +139,75 @@ def test_what_has_no_record_waits_with_its_command(page: Any, tmp_path: Path) ->
     waiting = after.split("## Waiting to be run")[1].split("## ")[0]
     assert "reproduce csba-pv " not in waiting
     assert re.search("Claims that came to the study later and are not judged here: .", after)
+
+
+def test_claims_of_each_kind_are_counted_apart_and_checks_come_last(page: Any, tmp_path: Path) -> None:
+    ours = {"source": "ours, from the ledger"}
+    claims = [
+        claim(0, "confirmed", kind="check"),
+        claim(1, "cannot be told", **ours),
+        claim(2, "not confirmed"),
+    ]
+    write(tmp_path, claims)
+    text = page()
+    assert "- published by others: of 1, 0 are confirmed, 1 is not confirmed and 0 cannot be told" in text
+    assert (
+        "- of our own or of the field: of 1, 0 are confirmed, 0 are not confirmed and 1 cannot be told"
+        in text
+    )
+    assert "- checks: of 1, 1 is confirmed, 0 are not confirmed and 0 cannot be told" in text
+    order = re.findall(r"(?m)^(published|ours|check) \| ", text)
+    assert order == ["published", "ours", "check"]
+
+
+def test_a_group_says_what_its_runs_had(page: Any, tmp_path: Path) -> None:
+    write(tmp_path, [claim(0, "confirmed")])
+    path = tmp_path / "mine.full" / "evidence.json"
+    content = json.loads(path.read_text())
+    content["settings"] = {"rates": [0.1, 1], "steps": 40}
+    content["groups"]["grouped"]["comparison"]["dropped"] = ["focal"]
+    group = content["groups"]["grouped"]
+    group["study"]["differences"] = ["loss.name"]
+    group["configuration"] = {
+        "model": {"name": "resnet8", "pretrained": False},
+        "data": {"size": [54, 32]},
+        "train": {"epochs": 15, "batch_size": 32, "augment": ["crop", "flip"]},
+        "optim": {"name": "adam", "lr": 0.001},
+        "schedule": {"name": "cosine"},
+    }
+    path.write_text(json.dumps(content))
+    text = page()
+    assert (
+        "differences to ce. Network resnet8; images 54 x 32; 15 epochs of batches of 32; adam at 0.001, "
+        "cosine schedule; augmentation crop, flip. The methods differ in `loss.name`."
+    ) in text
+    assert "Settings of the analysis: `{rates: [0.1, 1], steps: 40}`." in text
+    assert "Holm's correction counts focal too" in text
+
+
+def test_words_are_those_of_the_study_today_and_rules_those_that_judged(page: Any, tmp_path: Path) -> None:
+    study = read_study("f04-adam-and-sgd").at("cpu")
+    same, other = (planned_record(claim) | {"text": "old words", "found": None} for claim in study.claims[:2])
+    write(tmp_path, [same, other | {"above": 0.3}], name=study.name, size="cpu")
+    text = page()
+    assert f"| {study.claims[0].text} |" in text
+    assert f"| {study.claims[1].text} |" not in text
+    assert "| old words |" in text
+    assert "*be careful*" in text, "notes stay where a rule was changed"
+    shutil.rmtree(tmp_path / f"{study.name}.cpu")
+    write(tmp_path, [same], name=study.name, size="cpu")
+    assert "old words" not in page()
+    assert "be careful" not in page()
+
+
+def test_pipes_in_a_heading_do_not_cut_a_table() -> None:
+    lines = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").splitlines()
+    tables = [i for i, line in enumerate(lines) if re.fullmatch(r"\|( --- \|)+", line)]
+    assert any(r"mean \|difference\|" in line for line in lines)
+    for rule in tables:
+        columns = lines[rule].count("|")
+        for line in (lines[rule - 1], lines[rule + 1]):
+            assert len(re.findall(r"(?<!\\)\|", line)) == columns, line
 
 
 def test_pictures_and_files_of_the_committed_page_are_there() -> None:

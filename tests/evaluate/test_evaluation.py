@@ -125,3 +125,37 @@ def test_bad_input_is_named(
 def test_unknown_row_is_named() -> None:
     with pytest.raises(InputError, match="got 'cow'; choose from"):
         evaluate(*example(), INFO, resamples=0).row("cow")
+
+
+def test_it_is_printed_as_a_table_with_every_class_and_figure() -> None:
+    found = evaluate(*example(), INFO)
+    header, rule, *rows, blank, last = str(found).splitlines()
+    assert header.split() == ["class", "train", "test", "precision", "recall", "F1"]
+    assert set(rule) == {"─"}
+    assert len(rule) == max(map(len, rows))
+    for line, row in zip(rows, found.classes, strict=True):
+        name, train, test, *figures = line.split()
+        assert (name, int(train), int(test)) == (row.name, row.train_count, row.support)
+        values = [float(figure) for figure in figures[::2]]
+        assert values == pytest.approx([row.precision.value, row.recall.value, row.f1.value], abs=0.00501)
+        low, high = (float(end) for end in figures[3].strip("[]").split("-"))
+        assert (low, high) == pytest.approx((row.recall.low, row.recall.high), abs=0.00501)
+    assert (blank, last) == (
+        "",
+        f"macro-F1 {found.macro_f1}   accuracy {found.accuracy}   worst class {found.worst_class}",
+    )
+    assert str(found).startswith(found.table())
+
+
+def test_a_name_cannot_rewrite_the_terminal_or_drown_the_table() -> None:
+    info = ClassInfo(("a\x1b[2Jb", "n" * 300), (5, 5))
+    text = evaluate_predictions([0, 1], [0, 1], info, resamples=0).table()
+    assert "\x1b" not in text
+    assert "a?[2Jb" in text
+    assert max(map(len, text.splitlines())) < 140
+
+
+def test_in_a_session_it_takes_one_line() -> None:
+    words = repr(evaluate(*example(), INFO))
+    assert words.startswith("Evaluation(3 classes, 90 images, macro-F1 0.")
+    assert "\n" not in words

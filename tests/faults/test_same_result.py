@@ -43,6 +43,7 @@ def test_a_wall_clock_that_goes_backwards_in_another_time_zone(
     assert ended.status == 0, ended.err
     found = contents(tmp_path / "made")
     found["config.yaml"]["train"]["max_minutes"] = None  # a sitting's own
+    found["config.yaml"]["interference"]["minutes"] = None
     assert differing(whole_training[1], found) == []
     assert found["result.json"]["status"] == "finished"
 

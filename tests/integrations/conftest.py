@@ -32,6 +32,7 @@ class Spy:
         self.targets: list[Tensor] = []
         self.weights: list[Tensor] = []
         self.records: list[dict[str, Any]] = []
+        self.has_heard = False
         Spy.latest = self
 
     def begin(self, target: Tensor, *, call: Any = None) -> None:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from tailgrad.checks import InputError
 from tailgrad.integrations import LightningCallback
 from tailgrad.interference import measure
+from tailgrad.optim import AsymmetricSAM, ClassGradientOptimizer, PCGrad
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
@@ -151,6 +152,40 @@ def test_manual_optimisation(spy: Any, data: Any) -> None:
 
     fit(Manual(), data, LightningCallback(), limit_train_batches=2)
     assert spy.latest.calls == ["begin", "backward", "step"] * 2
+
+
+class Sharp(Module):
+    """Steps by a closure of losses and target, which automatic optimisation does not give."""
+
+    def __init__(self, kind: str = "sam", manual: bool = True) -> None:
+        super().__init__()
+        self.kind, self.automatic_optimization = kind, not manual
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        if self.automatic_optimization:
+            return super().training_step(batch, batch_idx)
+        cross_entropy = nn.functional.cross_entropy
+        self.optimizers().step(lambda: (cross_entropy(self(batch[0]), batch[1], reduction="none"), batch[1]))
+        return None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        base = torch.optim.SGD(self.parameters(), lr=0.1)
+        if self.kind == "sam":
+            return AsymmetricSAM(self.model, base, [15, 6, 3])
+        return ClassGradientOptimizer(self.model, base, PCGrad())
+
+
+@pytest.mark.parametrize("kind", ["sam", "classes"])
+def test_optimisers_with_a_closure_of_their_own_work_by_hand_and_are_watched(data: Any, kind: str) -> None:
+    plain, watched = Sharp(kind), Sharp(kind)
+    fit(plain, data, max_epochs=2)
+    callback = LightningCallback(every=3, parameters="all")
+    fit(watched, data, callback, max_epochs=2)
+    assert [record["step"] for record in callback.records] == [1, 4, 7, 10]
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, watched.state_dict()[name]), name
+    with pytest.raises(InputError, match="closure must return .* Lightning, with automatic_optimization = F"):
+        fit(Sharp(kind, manual=False), data)
 
 
 def test_labels_from_a_batch_of_any_form(spy: Any, data: Any) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from tailgrad.interference import Extras, measure, packs
+from tailgrad.interference.backward import Backward
 from tailgrad.interference.narrow_head import narrow_head
 from tailgrad.interference.network import Network
 from tailgrad.interference.null import Null, Reservoir, measure_null
@@ -25,6 +26,17 @@ def test_null_equals_conflict_where_every_input_is_the_same(
         null = result.layer_null.get(name, result.group_null.get(name))
         np.testing.assert_allclose(null, conflict, rtol=0, atol=1e-10, err_msg=name)
     np.testing.assert_allclose(result.excess, 0, atol=1e-10)
+
+
+def test_the_null_tries_once_whether_the_network_can_be_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    attempt = Backward._try
+    monkeypatch.setattr(Backward, "_try", lambda self, inputs: [tried.append(self), attempt(self, inputs)][1])
+    monkeypatch.setattr(packs, "_CHUNK", 8)  # a pack for each class
+    model, inputs, target = _blind_problem()
+    measure(model, [(inputs[::10], target[::10])])
+    data, null = (tried.count(one) for one in dict.fromkeys(tried))
+    assert (data >= 1, null) == (True, 1)
 
 
 def _blind_problem() -> tuple[nn.Module, Tensor, Tensor]:

@@ -129,9 +129,9 @@ def test_the_update_shows_alignment_and_both_changes(result: Interference) -> No
     assert "one &lt;i&gt;step&lt;/i&gt;" in drawn.layout.title.text
 
 
-def test_pairs_are_the_worst_by_excess(result: Interference) -> None:
+def test_pairs_are_those_surest_to_oppose(result: Interference) -> None:
     bars = {one.name: one for one in result.figure("pairs").data}
-    wanted = result.worst_pairs(3, by="excess")
+    wanted = result.worst_pairs(3)
     for kind, drawn in bars.items():
         assert list(drawn.x) == [getattr(pair, kind) for pair in wanted]
     assert bars["excess"].y[0] == "rare and &lt;b&gt;common&lt;/b&gt;"

@@ -7,12 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 from torch import nn
 
 from tailgrad.checks import InputError
+from tailgrad.evaluate import holm, thirds
 from tailgrad.interference import Interference, measure
 from tailgrad.interference.effect import Effect
+from tailgrad.interference.significance import opposed_p, rare_and_frequent
 from tailgrad.models import create_model
+from tailgrad.report.advice import advise
+from tailgrad.report.findings import conflict
 
 HARD = ("a/b", 'quote "', "<b>&", "猫" * 100, "..", "plain")
 
@@ -153,9 +160,11 @@ def test_without_any_pair_the_figures_are_nan_and_silent() -> None:
 
 def test_worst_pairs_by_conflict_and_by_excess() -> None:
     result = _result(_symmetric([-0.5, 0.1, -0.2], 3), _symmetric([-0.6, 0.5, -0.1], 3))
-    assert [p[:2] for p in result.worst_pairs()] == [("a", "b"), ("b", "c"), ("a", "c")]
+    by_conflict = result.worst_pairs(by="conflict")
+    assert [p[:2] for p in by_conflict] == [("a", "b"), ("b", "c"), ("a", "c")]
     assert [p[:2] for p in result.worst_pairs(2, by="excess")] == [("a", "c"), ("b", "c")]
-    first, second, conflict, null, excess = result.worst_pairs(1)[0]
+    assert result.worst_pairs() == result.worst_pairs(by="excess"), "without intervals nothing is surer"
+    first, second, conflict, null, excess = by_conflict[0]
     assert (first, second, conflict, null) == ("a", "b", -0.5, -0.6)
     assert excess == pytest.approx(0.1)
 
@@ -211,6 +220,106 @@ def test_summary_tells_opposing_agreeing_undecided_and_too_noisy_pairs_apart() -
     assert "Too noisy to compare, for want of examples: d." in words
 
 
+def _with_ends(
+    excess: list[float], half: list[float], size: int, counts: list[int] | None = None
+) -> Interference:
+    """Noise-free excesses with intervals of the given half widths, 0.05 of which the null takes up."""
+    centre, width = _symmetric(excess, size), _symmetric(half, size) - 0.05
+    ends = np.stack([centre - width, centre + width])
+    return _result(
+        centre,
+        np.zeros((size, size)),
+        disattenuated=centre,
+        interval=ends,
+        reliability=np.ones(size),
+        counts=np.full(size, 800) if counts is None else np.array(counts),
+    )
+
+
+def test_pairs_come_in_the_order_of_how_surely_they_oppose() -> None:
+    # a-b is the lowest and may be nothing, a-c and b-c lie below 0, the pairs with d agree
+    result = _with_ends([-0.9, -0.3, 0.5, -0.5, 0.6, 0.7], [1.0, 0.1, 0.1, 0.4, 0.1, 0.1], 4)
+    assert [p[:2] for p in result.worst_pairs(4)] == [("a", "c"), ("b", "c"), ("a", "b"), ("a", "d")]
+    assert result.worst_pairs(1, by="excess")[0][:2] == ("a", "b")
+    words = result.summary()
+    assert (
+        "Opposed beyond null and noise, surest first: a and c -0.30 (null +0.00, excess -0.30, without noise "
+        "-0.40 to -0.20); b and c -0.50 (null +0.00, excess -0.50, without noise -0.90 to -0.10)."
+    ) in words
+    assert "a and b" not in words
+
+
+def test_pairs_without_an_interval_come_last_by_their_excess() -> None:
+    result = _with_ends([-0.9, -0.3, -0.95], [np.nan, 0.4, np.nan], 3)
+    assert [p[:2] for p in result.worst_pairs()] == [("a", "c"), ("b", "c"), ("a", "b")]
+
+
+def test_where_no_pair_is_beyond_noise_the_summary_says_so() -> None:
+    words = _with_ends([-0.9, -0.3, 0.1], [1.0, 0.4, 0.3], 3).summary()
+    assert "No pair opposes beyond null and noise; nearest to it: a and b -0.90 (null +0.00, " in words
+    assert "Opposed beyond" not in words
+    assert "Corrected for the number of pairs (Holm, p below 0.05), 0 of 3 oppose." in words
+    blind = _with_ends([-0.9] * 3, [np.nan] * 3, 3).summary()
+    assert "No pair is measured surely enough to say whether it opposes beyond the null." in blind
+
+
+def test_pairs_that_no_correction_leaves_are_not_called_opposed() -> None:
+    words = _with_ends([-0.3, 0.0, 0.0], [0.28, 0.3, 0.3], 3).summary()
+    assert "Below the null with their 90 % interval, but none once corrected for the number of pairs" in words
+    assert "corrected for the number of pairs, surest first: a and b -0.30" in words
+    assert "Opposed beyond" not in words
+    assert "Of 3 pairs, 1 oppose beyond null and noise (90 % intervals" in words
+    assert "0 of 3 oppose" in words
+
+
+COUNTS = [800, 700, 90, 80, 20, 10]
+
+
+@pytest.mark.parametrize("planted", [(), ((0, 5),), ((0, 5), (1, 4)), ((0, 1), (4, 5)), ((2, 3),)])
+@pytest.mark.parametrize("half", [0.2, 0.5])
+def test_the_summary_counts_the_pairs_that_advice_counts(
+    planted: tuple[tuple[int, int], ...], half: float
+) -> None:
+    matrix = np.zeros((6, 6))
+    for i, j in planted:
+        matrix[i, j] = -0.6
+    upper = matrix[np.triu_indices(6, 1)].tolist()
+    result = _with_ends(upper, [half] * 15, 6, COUNTS)
+    found = conflict(result, COUNTS)
+    assert found is not None
+    beyond, known = int(found.evidence["pairs_beyond"]), int(found.evidence["pairs"])
+    assert known == 4
+    assert (
+        f"of the 4 that join a rare with a frequent class, corrected for these alone, {beyond}, and on"
+        in (result.summary())
+    )
+    claims = "conflict" in {one.kind for one in advise(result)}
+    assert claims == (beyond > 0)
+    assert claims == (half == 0.2 and any(i < 2 and j > 3 for i, j in planted))
+
+
+def test_correction_for_the_number_of_pairs_is_that_of_the_evaluation() -> None:
+    random = np.random.default_rng(0)
+    low = random.normal(-0.3, 0.2, 40)
+    high = low + random.uniform(0.1, 0.6, 40)
+    folds = random.integers(2, 9, 40)
+    low[7] = high[7] = np.nan
+    alone = [opposed_p(low[k : k + 1], high[k : k + 1], folds[k : k + 1])[0] for k in range(40)]
+    wanted = holm([None if np.isnan(p) else float(p) for p in alone])
+    found = opposed_p(low, high, folds)
+    assert found == pytest.approx([np.nan if p is None else p for p in wanted], nan_ok=True)
+    t = stats.t.ppf(0.95, folds[0] - 1) * (low[0] + high[0]) / (high[0] - low[0])
+    assert alone[0] == pytest.approx(min(1, 2 * stats.t.cdf(t, folds[0] - 1)))
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=12))
+def test_rare_and_frequent_are_the_thirds_of_the_evaluation(counts: list[int]) -> None:
+    groups, found = thirds(counts), rare_and_frequent(counts)
+    ends = groups.get("tail", ()), groups.get("head", ())
+    apart = all(ends) and max(counts[k] for k in ends[0]) < min(counts[k] for k in ends[1])
+    assert found == ((list(ends[0]), list(ends[1])) if apart else None)
+
+
 def test_summary_says_that_the_plain_step_carries_no_interval() -> None:
     parts = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 0.0], [-0.6, 0.0, 0.8]])
     matrix = _symmetric([-0.2] * 3, 3)
@@ -243,7 +352,7 @@ def test_summary_says_what_the_update_climbs(
 
 def test_summary_cuts_long_names_and_names_what_was_not_measurable(measured: Interference) -> None:
     assert (
-        measured.summary().splitlines()[4]
+        measured.summary().splitlines()[5]
         == "Not measurable, for want of examples or of any gradient: plain."
     )
     assert max(map(len, measured.summary().splitlines())) < 400

@@ -120,6 +120,8 @@ BAD = {
     "empty generator": (iter(()), "at least one example"),
     "no labels": ([INPUTS], "got Tensor without a label"),
     "dictionary without labels": ([{"x": INPUTS}], "got dict without a label"),
+    "two arrays": ((INPUTS, TARGET), r"got one tuple of two arrays; pass \[\(inputs, target\)\]"),
+    "two arrays in a list": ([INPUTS.numpy(), TARGET.numpy()], "got one list of two arrays"),
     "one-tuple": ([(INPUTS,)], "got tuple without a label"),
     "array pair": (INPUTS, "wrap arrays in torch.utils.data.TensorDataset"),
     "mapping": ({"inputs": INPUTS}, "got dict"),

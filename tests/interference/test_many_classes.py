@@ -58,9 +58,10 @@ def test_the_worst_pairs_are_those_of_smallest_conflict(small: dict[str, Any]) -
     expected = list(zip(rows[order].tolist(), columns[order].tolist(), strict=True))
     assert list(map(tuple, small["kept"].pairs.tolist())) == expected
     result = TiledInterference(small["kept"])
-    assert [(p.first, p.second) for p in result.worst_pairs(3)] == [
+    assert [(p.first, p.second) for p in result.worst_pairs(3, by="conflict")] == [
         (f"c{i}", f"c{j}") for i, j in expected[:3]
     ]
+    assert result.worst_pairs(9) == result.worst_pairs(9, by="excess")
     excess = small["conflict"] - small["null"]
     smallest = min(excess[i, j] for i, j in expected)
     assert result.worst_pairs(1, by="excess")[0].excess == pytest.approx(smallest, abs=1e-6)

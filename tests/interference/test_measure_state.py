@@ -312,6 +312,25 @@ def test_an_empty_pool_is_refused() -> None:
         Extras(null_examples=0)
 
 
+@pytest.mark.parametrize("control", [False, True])
+def test_progress_is_told_and_changes_nothing(perceptron: nn.Module, control: bool) -> None:
+    torch.manual_seed(0)
+    data = [(torch.randn(n, 6), torch.arange(n) % 4) for n in (30, 10)]
+    told: list[tuple[str, int, int | None]] = []
+    extras = Extras(control=control, progress=lambda *now: told.append(now))
+    found, plain = measure(perceptron, data, extras=extras), measure(perceptron, data)
+    np.testing.assert_array_equal(found.conflict, plain.conflict)
+    np.testing.assert_array_equal(found.null, plain.null)
+    examples = [done for part, done, of in told if part == "examples" and of is None]
+    null = [(done, of) for part, done, of in told if part == "null"]
+    assert examples.count(40) == 1
+    assert examples[-1] == (4 * 9 if control else 40), "of every class as many as the rarest has"
+    assert null.count((4, 4)) == 1 + control
+    assert len(examples) + len(null) == len(told)
+    first = examples[: examples.index(40) + 1]
+    assert first == sorted(first)
+
+
 @pytest.mark.parametrize("why", ["an update is set beside them", "a class-balanced control is asked for"])
 def test_a_generator_that_would_be_read_twice_is_refused_before_it_is_read(
     why: str, perceptron: nn.Module

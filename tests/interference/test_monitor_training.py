@@ -226,8 +226,24 @@ def test_a_class_driven_uphill_is_reported_with_who_did_it() -> None:
     assert monitor.drops(until=0) == []
 
 
-def test_nothing_yet_is_said() -> None:
-    assert Monitor(_net(), 4).summary() == "Nothing was measured yet."
+def test_why_nothing_was_measured_is_said() -> None:
+    assert "no step was watched; put the forward pass" in Monitor(_net(), 4).summary()
+
+
+def test_why_nothing_was_measured_in_steps_that_were_watched_is_said() -> None:
+    net = _net()
+    monitor = Monitor(net, 4, every=1)
+    for _ in range(2):
+        with monitor.watch(Y):
+            (F.cross_entropy(net(X), Y) * float("nan")).backward()
+    with monitor.watch(Y):
+        net(X)  # and no backward pass
+    assert monitor.records == []
+    said = monitor.summary()
+    assert said.startswith("Nothing was measured in 3 steps: a gradient was NaN or infinite (2 of them)"), (
+        said
+    )
+    assert "was not heard as a whole (1 of them)" in said
 
 
 @pytest.mark.parametrize(

@@ -417,3 +417,41 @@ def test_rules_are_given_to_sam_as_objects_too() -> None:
     by_object.step(lambda: (F.cross_entropy(net(X), Y, reduction="none"), Y))
     found = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
     assert torch.equal(found, _found("imbsam", options={"eta": 10}))
+
+
+# Counts of another number of classes than the network has
+
+FIRST = torch.zeros(12, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("variant", ["direction", "scaled", "per_class", "focal_sam", "conflict_sam"])
+@pytest.mark.parametrize("counts", [COUNTS[:2], [*COUNTS, 3]])
+@pytest.mark.parametrize("rho", [0.0, RHO])
+def test_counts_of_another_number_of_classes_are_refused_at_the_first_step(
+    variant: str, counts: list[int], rho: float
+) -> None:
+    net = _Net()
+    optimizer = AsymmetricSAM(net, SGD(net.parameters(), lr=0.1), counts, rho=rho, variant=variant)
+    before = [p.clone() for p in net.parameters()]
+    words = rf"class_counts must hold one count for each of the model's 3 logits, got {len(counts)}; count"
+    with pytest.raises(InputError, match=words):
+        optimizer.step(lambda: (F.cross_entropy(net(X), FIRST, reduction="none"), FIRST))
+    assert all(map(torch.equal, net.parameters(), before))
+    assert not net._forward_hooks
+
+
+def test_what_may_be_features_is_not_taken_for_logits() -> None:
+    net = _Net()
+    for model, parameters in ((net.backbone, net.parameters()), (nn.ModuleList([net]), net.parameters())):
+        optimizer = AsymmetricSAM(model, SGD(parameters, lr=0.1), [*COUNTS, 3])
+        optimizer.step(lambda: (F.cross_entropy(net(X), Y, reduction="none"), Y))
+
+
+def test_counts_are_looked_at_under_compiled_code_without_a_trace_of_it() -> None:
+    net = _Net()
+    compiled = torch.compile(net, backend="eager")
+    optimizer = AsymmetricSAM(net, SGD(net.parameters(), lr=0.1), COUNTS, variant="direction")
+    for _ in range(3):
+        optimizer.step(lambda: (F.cross_entropy(compiled(X), Y, reduction="none"), Y))
+    assert optimizer.skipped == 0
+    assert not net._forward_hooks

@@ -279,12 +279,43 @@ def test_arguments_of_another_kind_are_refused() -> None:
 def test_a_closure_is_needed_and_returns_a_pair() -> None:
     net = _Net()
     optimizer = ClassGradientOptimizer(net, _base(net), MGDA())
-    with pytest.raises(InputError, match="closure must return .* got None"):
+    with pytest.raises(InputError, match="closure must be a function that returns .* got None"):
         optimizer.step()
+    with pytest.raises(InputError, match="closure must be a function .* got tuple; call step"):
+        optimizer.step((X, Y))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="closure must return .* got Tensor"):
         optimizer.step(lambda: F.cross_entropy(net(X), Y))  # type: ignore[arg-type,return-value]
     with pytest.raises(InputError, match="losses must be one number an example"):
         optimizer.step(lambda: (F.cross_entropy(net(X), Y), Y))
+
+
+def test_an_optimiser_that_runs_the_network_itself_is_refused() -> None:
+    net = _Net()
+    with pytest.raises(InputError, match="base_optimizer must step on gradients .* got LBFGS"):
+        ClassGradientOptimizer(net, torch.optim.LBFGS(net.parameters()), MGDA())
+
+
+@pytest.mark.parametrize("when", [0, 2])
+def test_a_class_without_a_logit_is_refused(when: int) -> None:
+    net, batches = _Net(), [Y, Y, Y]
+    optimizer = ClassGradientOptimizer(net, _base(net), MGDA())
+    width = net(X).shape[1]
+    batches[when] = Y.where(Y.max() != Y, width)
+    losses = F.cross_entropy
+    for batch in batches[:when]:
+        optimizer.step(lambda batch=batch: (losses(net(X), batch, reduction="none"), batch))
+    before = _flat(net)
+    with pytest.raises(InputError, match=rf"target must be below the {width} logits .* got {width}; number"):
+        optimizer.step(lambda: (losses(net(X), Y, reduction="none"), batches[when]))
+    assert torch.equal(_flat(net), before)
+    assert not net._forward_hooks
+
+
+def test_indices_of_anything_else_go_with_a_list_of_parameters() -> None:
+    net = _Net()
+    for combined in (list(net.parameters()), net.backbone):
+        optimizer = ClassGradientOptimizer(combined, _base(net), MGDA())
+        optimizer.step(lambda: (F.cross_entropy(net(X), Y, reduction="none"), Y + 50))
 
 
 def test_nothing_changes_on_a_bad_batch() -> None:

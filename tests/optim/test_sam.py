@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional as F
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import LBFGS, SGD, Adam, Optimizer
 
 from tailgrad.checks import InputError
 from tailgrad.losses.frozen import may_update
@@ -269,9 +269,12 @@ def test_a_gradient_that_is_not_finite_is_not_applied() -> None:
     before, optimizer = _flat(net), SAM(net, _base(net))
     with pytest.warns(RuntimeWarning, match=r"not finite although the loss is \(0\).* 1 steps skipped"):
         optimizer.step(lambda: ((net(X) * 0).sum(1).sqrt(), Y))
-    loss = optimizer.step(lambda: (_closure(net)()[0] * float("nan"), Y))  # the loss itself tells
+    with pytest.warns(RuntimeWarning, match=r"the loss is nan in step 2: the weights stay.* skipped") as said:
+        loss = optimizer.step(lambda: (_closure(net)()[0] * float("nan"), Y))
+    assert said[0].filename == __file__
     assert loss.isnan()
-    assert optimizer.skipped == 2
+    optimizer.step(lambda: (_closure(net)()[0] * float("inf"), Y))  # once is enough
+    assert optimizer.skipped == 3
     assert torch.equal(_flat(net), before)
 
 
@@ -284,6 +287,7 @@ def test_arguments_of_another_kind_are_refused() -> None:
         ((net, SGD), {}, "base_optimizer must be a built torch optimiser"),
         ((X, _base(net)), {}, "model must be a plain module, got Tensor"),
         ((_Net(), _base(net)), {}, "base_optimizer must train parameters of model, got 6 of which none is"),
+        ((net, LBFGS(net.parameters())), {}, "base_optimizer must step on gradients .* got LBFGS"),
         ((net, _base(net), -0.1), {}, r"rho must be in \[0, inf\], got -0.1"),
         ((net, _base(net)), {"max_norm": 0}, "max_norm must be in"),
         ((net, _base(net)), {"rule": FocalSAM}, "rule must be a built rule"),
@@ -299,6 +303,8 @@ def test_arguments_of_another_kind_are_refused() -> None:
         (None, "closure must be a function that returns .* got None"),
         ([], r"closure must be a function .* got \[\]"),
         ([lambda: None, 3], "closure must be a function"),
+        ((X, Y), "closure must be a function .* got tuple with Tensor; call step"),
+        (X, "closure must be a function .* got Tensor with Tensor; call step"),
         (lambda: X, r"closure must return \(losses \[N\], target \[N\]\), got Tensor"),
         (lambda: (X.mean(), Y), r"losses must be one number an example \[N\], got \[\]"),
         (lambda: (X.mean(1), Y), "losses must have a graph, got 12 numbers"),

@@ -22,10 +22,16 @@ TARGET = torch.tensor(np.repeat([0, 1, 2], COUNTS))
 VALIDATION = 40
 
 
-def _said(runs_left: int = 0, seconds: float = 1.0, corrections: tuple[Any, ...] = (), **parts: Any) -> str:
+def _said(
+    runs_left: int = 0,
+    seconds: float = 1.0,
+    corrections: tuple[Any, ...] = (),
+    work_left: float | None = None,
+    **parts: Any,
+) -> str:
     stream = io.StringIO()
     say = Talk(Console(file=stream, width=10_000))
-    say.runs_left, say.is_study = runs_left or 1, runs_left > 0
+    say.runs_left, say.is_study, say.work_left = runs_left or 1, runs_left > 0, work_left
     train = {"batch_size": 8, "epochs": 3, "precision": "float32", "channels_last": True}
     config = validate({"source": "x", "method": "mine", **parts, "train": train | parts.get("train", {})})
 
@@ -92,6 +98,14 @@ def test_a_study_says_what_is_left_of_it() -> None:
     one = 3 * 20 * (10 + 1.5)
     words = f"about {duration(one)} a run, {duration(7 * one)} for the 7 runs left"
     assert words in _said(runs_left=7, seconds=20.0)
+
+
+def test_what_is_left_takes_the_passes_and_stages_of_the_other_runs() -> None:
+    say = Talk(None)
+    assert say.work_left is None
+    one = 3 * 20 * (10 + 1.5)
+    words = f"about {duration(one)} a run, {duration(5 * one)} for the 2 runs left"
+    assert words in _said(runs_left=2, seconds=20.0, work_left=15.0), "three epochs are a fifth of fifteen"
 
 
 def test_precision_and_layout_are_said() -> None:

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from scipy import stats
 
 from tailgrad.checks import InputError
 from tailgrad.engine import Diverged, Interrupted
-from tailgrad.recipes import compare, table
+from tailgrad.recipes import compare, table, train
 from tailgrad.recipes.compose import merge
 from tailgrad.recipes.conclude import conclude, mcnemar
 from tailgrad.recipes.config import Config
@@ -143,6 +144,89 @@ def test_a_finished_study_is_not_trained_again_and_can_grow(
         compare(photos, METHODS, seeds=2, regime="quick", overrides=slower, out=study.folder, resume=True)
 
 
+@pytest.fixture
+def copied(study: Any, tmp_path: Path) -> Path:
+    """The finished study, to be changed."""
+    return Path(shutil.copytree(study.folder, tmp_path / "copy"))
+
+
+def test_a_method_that_ran_still_counts_as_a_test(
+    copied: Path, photos: Path, fast: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def again(methods: list[str]) -> dict[str, Any]:
+        return compare(
+            photos, methods, seeds=2, regime="quick", overrides=fast, out=copied, resume=True
+        ).comparison
+
+    found = again(["csba"])
+    assert found["dropped"] == ["baseline"]
+    assert yaml.safe_load((copied / "study.yaml").read_text())["dropped"] == ["baseline"]
+    assert "warning: ran in this study before and not compared any more: baseline;" in capsys.readouterr().err
+    assert "counted as tests by Holm's correction: baseline." in found["conclusion"]
+    assert "Holm's correction counts baseline too" in table(copied)
+    assert again(["csba"])["dropped"] == ["baseline"], "once dropped, always so"
+    assert "dropped" not in again(METHODS)
+
+
+def test_what_was_dropped_widens_the_correction() -> None:
+    runs = {"a": [0.50, 0.505, 0.515, 0.512], "b": [0.51, 0.52, 0.54, 0.55]}
+    results = {name: [_result(v) for v in values] for name, values in runs.items()}
+    alone, found = (conclude(results, own_test=True, dropped=gone) for gone in ([], ["c", "d"]))
+    before, after = alone["paired"][0], found["paired"][0]
+    assert (before["p"], before["p_holm"]) == (after["p"], before["p"])
+    assert after["p_holm"] == pytest.approx(3 * before["p"])
+    assert after["detectable"] > before["detectable"]
+
+
+def test_a_run_that_lost_its_predictions_is_evaluated_again(
+    copied: Path, photos: Path, fast: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = copied / "runs" / "photos.quick.csba.split1.seed1"
+    before = pq.read_table(lost / "predictions.parquet"), (lost / "metrics.jsonl").read_text()
+    others = {path: path.stat().st_mtime_ns for path in copied.rglob("predictions.parquet")}
+    others.pop(lost / "predictions.parquet")
+    (lost / "predictions.parquet").unlink()
+    found = compare(photos, METHODS, seeds=2, regime="quick", overrides=fast, out=copied, resume=True)
+    said = capsys.readouterr().err
+    assert f"warning: {lost} has a result and no predictions.parquet; it is evaluated again" in said
+    assert "4 runs, 3 of them finished;" in said
+    assert "runs left" not in said, "one is left, and it says so by its own time"
+    assert pq.read_table(lost / "predictions.parquet").equals(before[0])
+    assert (lost / "metrics.jsonl").read_text() == before[1], "nothing was trained again"
+    assert others == {path: path.stat().st_mtime_ns for path in others}
+    assert found.comparison["rows"][0]["n"] == 2
+
+
+def test_a_run_of_its_own_notices_it_too(
+    run: Any, photos: Path, quick: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
+    before = pq.read_table(folder / "predictions.parquet")
+    (folder / "predictions.parquet").unlink()
+    again = train(photos, "quick", overrides=quick, out=folder, resume=True)
+    assert "has a result and no predictions.parquet; it is evaluated again" in capsys.readouterr().err
+    assert pq.read_table(folder / "predictions.parquet").equals(before)
+    assert again.result["test"] == run.result["test"]
+
+
+def test_python_hears_what_happens_unless_it_asks_for_silence(
+    copied: Path, photos: Path, fast: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments: dict[str, Any] = {
+        "seeds": 2,
+        "regime": "quick",
+        "overrides": fast,
+        "out": copied,
+        "resume": True,
+    }
+    compare(photos, METHODS, console=None, **arguments)
+    assert capsys.readouterr() == ("", "")
+    compare(photos, METHODS, **arguments)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "4 runs, 4 of them finished; the methods differ in head.name" in err
+
+
 def test_time_used_up_stops_a_study_without_a_verdict(
     photos: Path, fast: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -188,20 +272,66 @@ def test_tables_in_three_formats_hold_the_same_cells(study: Any) -> None:
     assert [list(row) for row in csv.reader(io.StringIO(text))] == rows
     markdown = table(study.folder, "md").splitlines()
     assert [cell.strip() for cell in markdown[2].strip("|").split("|")] == rows[1]
-    latex = table(study.folder, "latex", "worst_f1")
-    assert latex.startswith(r"\begin{tabular}{lrrrrrrrrl}")
-    assert "worst f1" in latex
     with pytest.raises(InputError, match="metric must be a known name, got 'f1'"):
         table(study.folder, "md", "f1")
+    with pytest.raises(InputError, match="group must be left out"):
+        table(study.folder, group="one")
+
+
+def test_recall_of_groups_by_training_count_is_the_mean_over_their_classes(study: Any) -> None:
+    rows = {row["metric"]: row for row in study.comparison["rows"] if row["method"] == "csba"}
+    assert {name for name in rows if name.startswith("recall_")} == {"recall_few"}, "16 at most to train on"
+    for seed, value in enumerate(rows["recall_few"]["per_seed"]):
+        run = RunFolder(study.folder / "runs" / f"photos.quick.csba.split{seed}.seed{seed}").result()
+        assert max(run["classes"]["counts"]) < 20
+        assert value == pytest.approx(np.mean([row["recall"]["value"] for row in run["test"]["classes"]]))
+    shown = list(csv.reader(io.StringIO(table(study.folder, "csv", ["accuracy", "recall_few"]))))
+    assert shown[0] == ["method", "seeds", "accuracy", "recall, few"]
+    assert shown[2][3].startswith(f"{rows['recall_few']['mean']:.3f} [")
+    with pytest.raises(InputError, match="metric recall_many needs classes with that many training images"):
+        table(study.folder, metric="recall_many")
+
+
+def test_latex_can_be_pasted(study: Any) -> None:
+    text = table(study.folder, "latex", "worst_f1")
+    assert text.startswith("% needs \\usepackage{booktabs}")
+    for word in ("table", "tabular"):
+        assert text.count(f"\\begin{{{word}}}") == text.count(f"\\end{{{word}}}") == 1
+    assert "\\begin{tabular}{lrrrrl}" in text
+    assert "\\label{tab:one}" in text
+    body = text.split("\\midrule\n")[1].split("\\bottomrule")[0].strip().splitlines()
+    assert [line.count(" & ") for line in body] == [5] * len(METHODS)
+    means = [row["mean"] for row in study.comparison["rows"] if row["metric"] == "worst_f1"]
+    bold = [f"\\textbf{{{mean:.3f}}}" in line for mean, line in zip(means, body, strict=True)]
+    shown = [f"{mean:.3f}" for mean in means]
+    assert bold == [len(set(shown)) > 1 and text == max(shown) for text in shown]
+
+
+def test_a_study_of_groups_is_a_table_a_group(study: Any, tmp_path: Path) -> None:
+    for name in ("first", "second_one"):
+        (tmp_path / name).mkdir()
+        shutil.copy(study.folder / "comparison.json", tmp_path / name)
+    one = table(study.folder)
+    assert table(tmp_path) == f"**first**\n\n{one}\n\n**second_one**\n\n{one}"
+    assert table(tmp_path, group="first") == f"**first**\n\n{one}"
+    rows = list(csv.reader(io.StringIO(table(tmp_path, "csv"))))
+    assert [row[0] for row in rows] == ["group", "first", "first", "second_one", "second_one"]
+    latex = table(tmp_path, "latex")
+    assert latex.count("\\begin{table}") == 2
+    assert "\\caption{second\\_one: Means" in latex
+    with pytest.raises(InputError, match="group must be a known name, got 'frist'; did you mean 'first'"):
+        table(tmp_path, group="frist")
 
 
 def test_special_characters_do_not_break_a_table() -> None:
-    row = {"method": "a|b_c&%", "metric": "accuracy", "n": 1, "mean": 0.5, "low": None, "high": None}
-    from tailgrad.recipes.table import _latex, _markdown
+    row = {"method": "a|b_c&%<", "metric": "accuracy", "n": 1, "mean": 0.5, "low": None, "high": None}
+    from tailgrad.recipes.table_text import as_latex, as_markdown
 
-    rows = table_rows({"rows": [row], "paired": []}, "accuracy")
-    assert r"a\|b_c&%" in _markdown(rows)
-    assert r"a|b\_c\&\%" in _latex(rows)
+    rows = {"": table_rows({"rows": [row], "paired": []}, "accuracy")}
+    assert r"a\|b_c&%<" in as_markdown(rows, {})
+    assert r"a\textbar{}b\_c\&\%\textless{}" in as_latex(rows, {}, "x")
+    minus = as_latex({"": [["method", "difference"], ["a", "-0.04 [-0.1, +0.02]"]]}, {}, "x")
+    assert "$-0.04$ [$-0.1$, $+0.02$]" in minus
 
 
 def test_a_run_that_diverges_does_not_stop_the_others(

@@ -111,6 +111,22 @@ def test_a_finished_run(run: Any) -> None:
     assert found.conflict.startswith("Mean conflict (cosine) ")
 
 
+def test_the_worst_classes_of_a_finished_run_are_those_of_the_network_that_is_kept(
+    run: Any, tmp_path: Path
+) -> None:
+    copied = shutil.copytree(run.folder, tmp_path / "run")
+    rows = [json.loads(line) for line in (copied / "metrics.jsonl").read_text().splitlines()]
+    last = next(row for row in reversed(rows) if "kind" not in row)
+    worse = last | {"epoch": last["epoch"] + 1, "val_recall": dict.fromkeys(last["val_recall"], 0.0)}
+    with (copied / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(worse) + "\n")
+    kept = read_json(copied / "result.json")["best_epoch"]
+    found = run_of(copied)
+    assert (found.kept, found.worst) == (kept, run_of(run.folder).worst)
+    (copied / "result.json").unlink()
+    assert (run_of(copied).kept, {recall for _, recall in run_of(copied).worst}) == (None, {0.0})
+
+
 def test_a_study_counts_its_runs(run: Any, tmp_path: Path) -> None:
     study = tmp_path / "study"
     shutil.copytree(run.folder, study / "runs" / "done")

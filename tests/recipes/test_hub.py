@@ -39,7 +39,8 @@ def test_auto_trains_from_scratch_with_one_plain_notice(
         make_model(config, 10, said.append)
     notice = (
         "training from scratch: pretrained weights of timm/resnet18 could not be had here "
-        "(neither in the cache nor to be fetched)"
+        "(neither in the cache nor to be fetched); run once where there is a network, or "
+        "set model.pretrained=false to mean it"
     )
     assert said == [notice, notice]
     assert capfd.readouterr() == ("", "")

@@ -337,6 +337,20 @@ def test_prints_on_paper(browser: Browser, tmp_path: Path, watched: Path) -> Non
         assert "Colours: system" not in text  # what can only be clicked stays off the paper
 
 
+def test_what_is_not_drawn_yet_is_drawn_for_paper(browser: Browser, watched: Path) -> None:
+    shown(browser, watched)
+    plots = "Array.from(document.querySelectorAll('figure.plot')).filter(f => f.offsetParent !== null)"
+    whole = f"{plots}.filter(f => f.querySelector('.main-svg')).length"
+    every = browser.ask(whole)
+    assert every == browser.ask(f"{plots}.length") > 2
+    wiped = "Plotly.purge(f.querySelector('.canvas')); delete f.dataset.drawn"
+    browser.ask(f"{plots}.slice(1).forEach(f => {{ {wiped}; }})")
+    assert browser.ask(whole) == 1
+    browser.ask("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.ask(whole) == every
+    browser.at = None  # the next test begins anew
+
+
 @pytest.mark.slow
 def test_a_long_table_is_searched_and_paged(browser: Browser, tmp_path: Path, make_run: Any) -> None:
     names = tuple(f"class {k:03d}" for k in range(60))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tailgrad.evaluate import evaluate_predictions
+from tailgrad.report.advice import advise
 from tailgrad.report.blocks import Check
 from tailgrad.report.causes import causes, lead
 from tailgrad.report.folders import Run, read_run, read_study
@@ -46,6 +47,22 @@ def test_a_leaning_to_frequent_classes_is_found_and_is_no_likeness(run: Run) -> 
     few = tone(found, "Too few training images")
     assert few.tone == "warn"
     assert "Fewer than 20 training images" in few.text
+
+
+def test_causes_and_advice_hold_one_another_to_the_same_bar(run: Run) -> None:
+    target = np.repeat(np.arange(SIZE), EACH)
+    bars = []
+    for wrong in range(EACH):  # more and more images of the rarest class go to the most frequent one
+        guess = np.where((target == SIZE - 1) & (np.arange(len(target)) % EACH < wrong), 0, target)
+        found = predicted(run, guess)
+        advised = {one.kind for one in advise(None, found.test)}
+        stands_out = tone(found, "A leaning to frequent classes").tone == "warn"
+        bars.append(stands_out)
+        assert stands_out == ("prior bias" in advised)
+        few = tone(found, "Too few training images")
+        unclear = "repeat with more seeds or test images" in {one.remedy for one in advise(None, found.test)}
+        assert not (unclear and few.tone == "fine")
+    assert set(bars) == {True, False}
 
 
 def test_look_alike_classes_are_named(run: Run) -> None:

@@ -97,7 +97,7 @@ def test_nothing_measurable_is_a_dash_and_not_a_crash(found: dict[str, Interfere
 def test_branch_shares_are_averaged_over_seeds(found: dict[str, Interference]) -> None:
     runs = [{"heldout": found["heldout"]}, {"heldout": found["early"]}]
     figure, folded = branch_blocks({"csba": runs})
-    assert figure.title == "Branch shares: csba, end of training, held-out images"
+    assert figure.title == "Branch shares: csba, network kept, held-out images"
     mean = (found["heldout"].branches.shares + found["early"].branches.shares) / 2
     assert folded.blocks[0].rows[0][1:] == tuple(f"{share:.3f}" for share in mean[:, 0])
 

@@ -438,7 +438,7 @@ def test_missing_measurements_are_left_out(
     assert (section in found.titles) == ("Branches" in found.titles) == bool(left)
     if left:
         assert len(found.table(section, "Mean over all pairs")) == len(left)
-        words = {"early": "early in training", "train": "end of training, training images"}
+        words = {"early": "after the first epoch", "train": "network kept, training images"}
         assert f"Shown here: {words[left[0]]}." in found.paragraphs[section]
 
 

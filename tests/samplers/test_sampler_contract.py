@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import tailgrad.samplers as samplers
 from tailgrad.checks import InputError
@@ -65,6 +65,7 @@ def test_seed_and_epoch_fix_the_order(name: str) -> None:
 def test_a_loader_gets_the_order_and_nobody_elses_chance_is_used(name: str) -> None:
     sampler, target = _build(name, _target(COUNTS)), torch.from_numpy(_target(COUNTS))
     before = torch.get_rng_state()
+    sampler.set_epoch(1)
     order = list(sampler)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(type(i) is int for i in order)
@@ -144,6 +145,9 @@ def test_a_shuffle_and_the_rest_of_the_samplers_draw_apart() -> None:
         ([0.0, 1.0], "torch.float64"),
         ([[0, 1], [1, 0]], r"\[2, 2\]"),
         (["cat", "dog"], "number the classes"),
+        (TensorDataset(torch.zeros(4, 2), torch.arange(4)), "got a TensorDataset; give its labels, often"),
+        (DataLoader([0, 1]), "got a DataLoader; give its labels"),
+        ([(torch.zeros(2), 0), (torch.zeros(2), 1)], "got a list that is no row of numbers"),
         ([0, 2, 2], "none of class 1 and some of class 2"),
         ([0, 10**12], "none of class 1 and some of class 1000000000000"),
     ],

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tailgrad.checks import InputError
 from tailgrad.cli import names as known
 from tailgrad.cli.options import (
     AddressOption,
@@ -34,7 +35,8 @@ MethodsOption = Annotated[
     typer.Option(
         "--methods",
         metavar="NAMES",
-        help="Names or YAML files, separated by commas; the others are compared with the first.",
+        help="Names or YAML files, separated by commas; the others are compared with the first. all stands "
+        "for every method that suits network and data, all:loss for those that act on the loss.",
         autocompletion=known.several_methods,
     ),
 ]
@@ -78,13 +80,15 @@ def compare(
     schedule. Writes a study folder with every run, the figures and report.html,
     and says before the first epoch how long it will take. With one seed nothing
     can be concluded. Runs side by side give the same figures as one at a time; a
-    run whose process dies is tried again, and --resume goes on with the rest.
+    run whose process dies is tried again, and --resume goes on with the rest. Methods
+    that ran before and are not named any more still count in the correction of p.
 
     Examples:
         tailgrad compare photos/ --methods ce,balanced_softmax,csba --seeds 3
         tailgrad compare photos/ --methods ce,focal,csba --seeds 5 --jobs auto
         tailgrad compare photos/ --engine ray --address auto --out shared/study
         tailgrad compare photos/ --focus Broken --max-minutes 60
+        tailgrad compare digits-lt --methods ce,all:sampler --seeds 3
         tailgrad compare digits-lt --methods baseline,focal,csba --resume
     """
     with loading(quiet):
@@ -116,6 +120,9 @@ def _methods(text: str, own_regime: bool) -> Any:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not own_regime:
         return names
+    for name in names:
+        if name.partition(":")[0] == "all":
+            raise InputError(f"--own-regime must come with methods by name, got {name!r}; name them")
     return {Path(name).stem: {**overlay("methods", name), "own_regime": True} for name in names}
 
 

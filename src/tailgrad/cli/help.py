@@ -2,8 +2,11 @@
 
 import inspect
 import re
+import shlex
 import shutil
 import textwrap
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand
@@ -16,6 +19,7 @@ EXIT_CODES = {
 }
 """What the exit status says; the reference page prints the same."""
 
+_MOST_WORDS = 12
 _MARGIN = 6
 """Columns that the help of a command leaves free: one on the left, four before examples, one on the right."""
 
@@ -28,6 +32,18 @@ class Taught(TyperCommand):
         'train'
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command; a path with spaces that was given without quotes is recognised."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # Typer's UsageError, for which it exports no name
+            message = str(getattr(error, "message", ""))
+            meant = _unquoted(words) if "extra argument" in message else None
+            if meant:
+                vars(error)["message"] = f"{message}; a path with spaces goes in quotes: {shlex.quote(meant)}"
+            raise
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help, laid out for this terminal."""
         for param in self.get_params(ctx):
@@ -38,6 +54,16 @@ class Taught(TyperCommand):
             super().format_help(ctx, formatter)
         finally:
             self.help = written
+
+
+def _unquoted(words: Sequence[str]) -> str | None:
+    """The file or folder that neighbouring words name when they are joined by spaces."""
+    joined = (
+        " ".join(words[first:last])
+        for first in range(min(len(words), _MOST_WORDS))
+        for last in range(first + 2, min(len(words), _MOST_WORDS) + 1)
+    )
+    return next((path for path in joined if Path(path).expanduser().exists()), None)
 
 
 def laid_out(text: str, width: int) -> str:

@@ -1,5 +1,6 @@
 """tailgrad methods."""
 
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,12 +8,17 @@ import typer
 
 from tailgrad.cli import names as known
 from tailgrad.cli.options import JsonOption
-from tailgrad.cli.output import show_json, show_raw, show_table, show_text
+from tailgrad.cli.output import columns, printable, show_json, show_raw, show_table, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tailgrad.recipes import Entry
+
+_BESIDE = 72
+"""Columns from which a name and its words share a line."""
+_MOST = 32
+"""Columns that names may take of it."""
 
 
 def methods(
@@ -63,6 +69,31 @@ def methods(
 
 
 def _show_list(entries: "Sequence[Entry]") -> None:
+    """A table where a line takes any width; on a terminal a list, whose words need the room of a line."""
+    width = columns()
+    if width is None:
+        _show_table(entries)
+        return
+    place = min(max(len(entry.name) for entry in entries) + 4, _MOST)
+    for kind in dict.fromkeys(entry.kind for entry in entries):
+        show_raw(f"{kind}:")
+        for entry in entries:
+            if entry.kind == kind:
+                show_raw(_item(entry, width, place if width >= _BESIDE else 4))
+
+
+def _item(entry: "Entry", width: int, place: int) -> str:
+    """A name with its words beside it, or under it where there is no room."""
+    acts_on = f" [{entry.acts_on}]" if entry.acts_on else ""
+    text = printable(entry.description.replace("``", "") + acts_on)
+    beside = f"  {entry.name:{place - 4}}  " if len(entry.name) <= place - 4 else ""
+    lines = textwrap.wrap(text, max(width - place, 20), break_long_words=False, break_on_hyphens=False)
+    lines = lines or [""]
+    first = f"{beside}{lines[0]}" if beside else f"  {entry.name}\n{' ' * place}{lines[0]}"
+    return "\n".join([first, *(" " * place + line for line in lines[1:])])
+
+
+def _show_table(entries: "Sequence[Entry]") -> None:
     rows, before = [], ""
     for entry in entries:
         rows.append(

@@ -103,6 +103,18 @@ def show_raw(text: str) -> None:
     print(text)
 
 
+def columns() -> int | None:
+    """Columns that output is laid out for: the terminal's, or None where a file or a pipe takes any.
+
+    Example:
+        >>> columns() is None or columns() > 0
+        True
+    """
+    if not (sys.stdout.isatty() or "COLUMNS" in os.environ):
+        return None
+    return shutil.get_terminal_size().columns
+
+
 _LEAST = 14
 """Characters of a name that keep their place however narrow the terminal is."""
 _NEVER_BROKEN = ("kind", "name", "method")
@@ -123,8 +135,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     if title:
         show_text(title)
     # Rich takes 80 columns where there is no terminal; a file or a pipe gets every row on one line.
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
-    console = Console(width=wide)
+    console = Console(width=None if columns() else 10_000)
     rows = _stacked(header, [[printable(cell) for cell in row] for row in rows], console.width)
     console.width = max(console.width, _narrowest(header, rows))  # a terminal wraps, and nothing is cut
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
@@ -226,16 +237,3 @@ def interval(fields: Mapping[str, Any], style: str = ".3f") -> str:
     if fields.get("low") is None:
         return format(value, style)
     return f"{value:{style}} [{fields['low']:{style}}, {fields['high']:{style}}]"
-
-
-def share(fields: Mapping[str, Any]) -> str:
-    """A share with its interval in few characters.
-
-    Example:
-        >>> share({"value": 0.5, "low": 0.4, "high": 1.0})
-        '0.50 [.40-1.0]'
-    """
-    if fields["value"] is None:
-        return ""
-    low, high = (f"{fields[key]:.2f}".removeprefix("0").replace("1.00", "1.0") for key in ("low", "high"))
-    return f"{fields['value']:.2f} [{low}-{high}]"

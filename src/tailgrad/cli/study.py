@@ -140,6 +140,8 @@ def show_evidence(evidence: Any, record: Path | None, as_json: bool) -> None:
 
     Example: see ``tailgrad study --help``.
     """
+    from tailgrad.recipes.table import dropped_note
+
     if record is not None:
         from tailgrad.evidence.publish import publish
 
@@ -157,6 +159,8 @@ def show_evidence(evidence: Any, record: Path | None, as_json: bool) -> None:
     for name, group in content["groups"].items():
         show_raw("")
         show_comparison(group["comparison"], f"{name}: ")
+        if note := dropped_note(group["comparison"]):
+            show_text(note)
     for table in content["tables"]:
         show_raw("")
         show_table(table["title"], table["header"], table["rows"])

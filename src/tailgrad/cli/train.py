@@ -25,7 +25,6 @@ from tailgrad.cli.output import (
     interval,
     listener,
     loading,
-    share,
     short,
     show_json,
     show_raw,
@@ -74,8 +73,9 @@ def train(
 
     The epoch is chosen on validation images carved from the training images; the
     test images are used once, at the end. Ctrl-C saves, and prints the command
-    that goes on. For the names of recipes, methods and regimes see: tailgrad
-    methods.
+    that goes on. With --max-minutes, class gradients are measured of as many
+    images as a fifth of that time allows. For the names of recipes, methods and
+    regimes see: tailgrad methods.
 
     Examples:
         tailgrad train photos/
@@ -87,8 +87,11 @@ def train(
     with loading(quiet):
         from tailgrad.distributed import place
         from tailgrad.recipes import train as run
+        from tailgrad.recipes.compose import merge
 
     above = overrides_of(assignments, focus, max_minutes, tune_speed, loggers, no_images)
+    if max_minutes is not None:
+        above = merge({"interference": {"minutes": max_minutes / 5}}, above)
     found = run(
         source,
         recipe,
@@ -108,18 +111,12 @@ def train(
 
 
 def _show(run: Any) -> None:
-    test, focus = run.result["test"], run.result["focus"]
-    rows = [
-        [
-            short(row["name"]),
-            str(row["train_count"]),
-            str(row["support"]),
-            *(share(row[key]) for key in ("precision", "recall", "f1")),
-        ]
-        for row in test["classes"]
-    ]
-    show_table("Test set, with 95 % intervals", ["class", "train", "test", "precision", "recall", "F1"], rows)
-    show_text(f"\nmacro-F1 {interval(test['macro_f1'])}   accuracy {interval(test['accuracy'])}")
+    from tailgrad.evaluate.readable import HEADER, headline, table_rows
+    from tailgrad.evaluate.result import Evaluation
+
+    test, focus = Evaluation.from_dict(run.result["test"]), run.result["focus"]
+    show_table("Test set, with 95 % intervals", HEADER, table_rows(test))
+    show_text(f"\n{headline(test)}")
     if focus:
         threshold = f"at the tuned threshold {focus['threshold']:.3f}"
         show_text(f"{short(focus['class'])}: F1 {interval(focus['f1'])} {threshold}")

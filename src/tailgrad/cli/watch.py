@@ -96,7 +96,8 @@ def _run_lines(run: "RunState", width: int) -> list[str]:
     lines += _curve(run.headline, run.scores, width)
     if run.worst:
         told = ", ".join(f"{printable(short(name))} {value:.2f}" for name, value in run.worst)
-        lines += _wrapped(f"worst classes (recall): {told}", width)
+        when = "" if run.kept is None else f", epoch {run.kept}, which is kept"
+        lines += _wrapped(f"worst classes (recall{when}): {told}", width)
     lines += _wrapped(f"conflict: {run.conflict}", width) if run.conflict else []
     lines += [] if run.test is None else [f"test macro-F1 {run.test:.3f}"]
     return lines

@@ -7,6 +7,7 @@ from tailgrad.checks import InputError
 from tailgrad.evaluate.cells import Confusion
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.groups import Group
+from tailgrad.evaluate.readable import as_table, headline
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class ClassRow:
         return cls(**{**fields, **figures})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
-    """Figures of one set of predictions, each with an interval where one exists.
+    """Figures of one set of predictions, each with an interval where one exists; ``print`` gives a table.
 
     Args:
         images: number of test images N.
@@ -69,6 +70,8 @@ class Evaluation:
         >>> result = evaluate([[2.0, 0.0], [0.0, 1.0]], [0, 1], info, resamples=0)
         >>> Evaluation.from_dict(result.to_dict()) == result
         True
+        >>> result
+        Evaluation(2 classes, 2 images, macro-F1 1.000, worst class 'cat')
     """
 
     images: int
@@ -83,6 +86,19 @@ class Evaluation:
     undefined: dict[str, int]
     ece: float | None = None
     nll: Estimate | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation({len(self.classes)} classes, {self.images} images, macro-F1 {self.macro_f1}, worst "
+            f"class {self.worst_class!r})"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.table()}\n\n{headline(self)}   worst class {self.worst_class}"
+
+    def table(self) -> str:
+        """One line a class: training and test images, precision, recall and F1 with their intervals."""
+        return as_table(self)
 
     def row(self, name: str) -> ClassRow:
         """The row of a class.

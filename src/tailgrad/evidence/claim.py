@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,8 @@ from tailgrad.evidence.figures import Figure
 
 CONFIRMED, NOT_CONFIRMED, UNKNOWN = "confirmed", "not confirmed", "cannot be told"
 _LEVEL = 0.05
+KINDS = ("published", "ours", "check")
+_OURS = ("ours", "methods ", "finding ", "the field")
 
 
 class Claim(BaseModel):
@@ -50,6 +52,9 @@ class Claim(BaseModel):
     """claims that answer one question; Holm's correction counts those of one family of a study"""
     printed: float | None = None
     """the figure that was published, in the same unit"""
+    kind: Literal["published", "ours", "check"] | None = None
+    """who stands behind it; a check follows from a formula or the design, and says that the measuring works;
+    null goes by ``source``"""
     front: bool = False
     """told at the top of the page of evidence, whatever the verdict"""
 
@@ -69,6 +74,23 @@ class Claim(BaseModel):
     def threshold(self) -> float:
         """What the figure is held against."""
         return float(next(x for x in (self.above, self.below, self.near) if x is not None))
+
+
+def kind_of(claim: Mapping[str, Any]) -> str:
+    """``published``, ``ours`` or ``check``: as the claim says, else by the words of its source.
+
+    Ours are also the questions of this project's own lists ("methods", "finding") and what is common
+    knowledge ("the field").
+
+    Args:
+        claim: as a record holds it.
+
+    Example:
+        >>> kind_of({"source": "ours, from the ledger"}), kind_of({"source": "arXiv 2606.05740, Table 7"})
+        ('ours', 'published')
+    """
+    by_source = "ours" if str(claim["source"]).startswith(_OURS) else "published"
+    return str(claim.get("kind") or by_source)
 
 
 @dataclass(frozen=True)

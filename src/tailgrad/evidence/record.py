@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tailgrad.evidence.claim import Claim, Verdict
+from tailgrad.evidence.claim import UNKNOWN, Claim, Verdict
 from tailgrad.evidence.figures import Figure
 from tailgrad.evidence.group_runs import group_runs
 from tailgrad.evidence.provenance import plain_command
@@ -97,6 +97,16 @@ def claim_record(claim: Claim, verdict: Verdict, figure: Figure | None) -> dict[
         "why": verdict.why,
         "p_holm": verdict.p,
     }
+
+
+def planned_record(claim: Claim) -> dict[str, Any]:
+    """A claim before anything is measured, as a record holds it.
+
+    Example:
+        >>> planned_record(Claim(id="a", text="a helps", source="ours", figure="a", above=0))["why"]
+        'not measured yet'
+    """
+    return claim_record(claim, Verdict(UNKNOWN, "not measured yet"), None)
 
 
 def seeds_of(groups: Mapping[str, Mapping[str, Any]], own: Any = ()) -> list[int]:

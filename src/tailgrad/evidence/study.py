@@ -7,8 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from tailgrad.checks import InputError, nearest
 from tailgrad.engine import Diverged, Interrupted
 from tailgrad.evidence.changed_claims import changed_claims
@@ -23,7 +21,7 @@ from tailgrad.files import write_json
 from tailgrad.recipes.compare import compare
 from tailgrad.recipes.compose import merge
 from tailgrad.recipes.run_folder import read_json
-from tailgrad.recipes.talk import Talk
+from tailgrad.recipes.talk import Listener, Talk
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def study(
     only: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     sitting: Sitting | None = None,
-    console: Console | None = None,
+    console: Listener = "stderr",
 ) -> Evidence:
     """Run what is missing of a study and judge its claims.
 
@@ -144,7 +142,7 @@ def study(
         only: groups to run; the others are judged if they are there.
         overrides: keys of the regime, laid over every group.
         sitting: how many runs at once, where, for how long.
-        console: where to say what happens; None is silent.
+        console: where to say what happens: a console, "stderr", or None for silence.
 
     Returns:
         The evidence, also in ``evidence.json`` of the folder.

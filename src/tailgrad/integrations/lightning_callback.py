@@ -22,13 +22,15 @@ class LightningCallback(Callback):
 
     Numbers of each measurement go to the trainer's loggers under ``interference/...`` at the step they belong
     to, whatever ``log_every_n_steps`` is. The summary is printed when training ends. Gradient accumulation,
-    clipping, manual optimisation and mixed precision need nothing special.
+    clipping, manual optimisation and mixed precision need nothing special. Optimisers that take a closure of
+    (losses, target), ``SAM`` and ``ClassGradientOptimizer``, need manual optimisation.
 
     Args:
         every: optimiser steps between two measurements, at least 1.
         seconds: or seconds between them.
         parameters: which parameters: ``"backbone"``, ``"head"``, ``"all"``, a glob over names or a predicate.
-        class_names: K names, or K; by default ``classes`` of the training data set.
+        class_names: K names, or K where they have none; by default ``classes`` of the training data set,
+            which torchvision's have and a ``TensorDataset`` has not.
         model: ``model(pl_module)`` is the module that returns the logits [N, K]; by default
             ``pl_module.model`` where it is a module, else ``pl_module``.
         target: ``target(batch)`` are the class indices [N]; by default the second item, or ``labels``.
@@ -119,7 +121,8 @@ class LightningCallback(Callback):
     ) -> None:
         """Tell the monitor that the update has been applied."""
         if self.monitor and self._stepped:
-            if not self._heard:  # training_step returned None for all batches of this step
+            # training_step returned None for all batches of this step; SAM calls backward by itself
+            if not (self._heard or self.monitor.has_heard):
                 self.monitor.cancel()
             self.monitor.step_done()
             self._heard = self._stepped = False

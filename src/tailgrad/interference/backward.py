@@ -38,6 +38,7 @@ class Backward:
         names: parameters to differentiate.
         receive: told of (parameter name, first segment, gradients [S', numel]).
         forward: what to run; ``network.run`` by default.
+        is_one_input: all labels have the same inputs, so that one trial is enough for all.
 
     Example:
         >>> network, got = Network(torch.nn.Linear(2, 2, bias=False)), {}
@@ -53,7 +54,10 @@ class Backward:
         names: Sequence[str],
         receive: Callable[[str, int, Tensor], None],
         forward: Forward | None = None,
+        *,
+        is_one_input: bool = False,
     ) -> None:
+        self._is_one_input = is_one_input
         self._parameters = {name: network.parameters[name] for name in names}
         self._receive = receive
         self._forward = forward or network.run
@@ -74,13 +78,18 @@ class Backward:
         if len(pack.labels) == 1:
             self._alone(pack, 0, cotangent, look)
             return
-        if self._whole and (new := sorted(set(pack.labels) - self._tried)):
+        if self._whole and (new := self._untried(pack)):
             self._tried |= set(new)
             self.reason = self._try(_sample(pack, new))
             self._whole = not self.reason
         if not self._whole or not self._together(pack, cotangent, look):
             for s in range(len(pack.labels)):
                 self._alone(pack, s, cotangent, look)
+
+    def _untried(self, pack: Pack) -> list[int]:
+        if self._is_one_input and self._tried:
+            return []
+        return sorted(set(pack.labels) - self._tried)
 
     def _together(self, pack: Pack, cotangent: Cotangent, look: Look | None) -> bool:
         self._splitter.begin(len(pack), pack.bounds)

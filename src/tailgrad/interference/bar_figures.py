@@ -123,11 +123,11 @@ def update(result: Interference) -> go.Figure:
 
 
 def pairs(result: Interference) -> go.Figure:
-    """Null, conflict and excess of the pairs with the smallest excess.
+    """Null, conflict and excess of the pairs that are surest to oppose beyond their null.
 
     Example: see ``figure``.
     """
-    worst = result.worst_pairs(_PAIRS, by="excess")
+    worst = result.worst_pairs(_PAIRS)
     names = [f"{label(pair.first)} and {label(pair.second)}" for pair in worst]
     drawn = go.Figure(
         [

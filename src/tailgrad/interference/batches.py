@@ -56,6 +56,11 @@ def batches(data: object, order_seed: int | None = None) -> Iterator[tuple[Tree,
 
 
 def _items(data: object, order_seed: int | None) -> Iterator[object]:
+    if isinstance(data, tuple | list) and len(data) == 2 and all(_is_array(part) for part in data):
+        raise InputError(
+            f"data must be batches of (inputs, target), got one {type(data).__name__} of two arrays; pass "
+            "[(inputs, target)]"
+        )
     map_style = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if map_style and not isinstance(data, IterableDataset | dict | str | Tensor | np.ndarray):
         order = list(range(len(data)))  # type: ignore[arg-type]
@@ -68,6 +73,10 @@ def _items(data: object, order_seed: int | None) -> Iterator[object]:
         f"data must be a data set or an iterable of (inputs, target) batches, got {type(data).__name__}; "
         "wrap arrays in torch.utils.data.TensorDataset(inputs, target)"
     )
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, Tensor | np.ndarray)
 
 
 def _labelled(item: object) -> tuple[Tree, Tensor]:

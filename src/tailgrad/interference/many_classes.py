@@ -11,13 +11,14 @@ from tailgrad.interference.compared import check_classes
 from tailgrad.interference.gradients import ClassGradients
 from tailgrad.interference.gram import Array
 from tailgrad.interference.null import Null, Reservoir, measure_null
+from tailgrad.interference.progress import Tell, counting, silent
 from tailgrad.interference.room import MAX_MATRIX
 from tailgrad.interference.source import Source
 from tailgrad.interference.tiles import TiledInterference, tiles_of, unit_rows
 
 
 def measure_many(
-    source: Source, null_examples: int | None, left_out: Sequence[str] = ()
+    source: Source, null_examples: int | None, left_out: Sequence[str] = (), tell: Tell = silent
 ) -> TiledInterference:
     """Measure the primary group of an opened source.
 
@@ -25,6 +26,7 @@ def measure_many(
         source: the network, in evaluation mode, with its groups.
         null_examples: pooled examples for the null, or None.
         left_out: what was asked for beside this and is not measured, for the notes.
+        tell: told how far it is.
 
     Raises:
         InputError: as ``measure``.
@@ -32,13 +34,13 @@ def measure_many(
     Example: see ``measure``.
     """
     names, pool = source.groups.members(), Reservoir(1, source.order.seed)
-    gradients = collect(source, names, [pool])
+    gradients = collect(source, names, [pool, counting(tell)])
     check_classes(gradients)
     norms, reliability = gradients.norms(), _reliability(gradients)
     units = unit_rows(torch.cat([part.cpu() for part in gradients.parts()], 1).numpy())
     gradients.rows.clear()  # [K, s] would otherwise stand beside the null's
     gradients.sketches.clear()
-    null = measure_null(source, names, pool, gradients.logits, null_examples)
+    null = measure_null(source, names, pool, gradients.logits, null_examples, tell)
     null_units = unit_rows(null.vectors(names))
     tiles = tiles_of(
         source.class_names, gradients.counts, source.groups.primary, norms, gradients.loss, units, null_units

@@ -25,6 +25,7 @@ from tailgrad.interference.network import Forward, Network
 from tailgrad.interference.noise import directional_noise
 from tailgrad.interference.null import Null, measure_null
 from tailgrad.interference.products import MAX_LAYERED, Products, layer_norms
+from tailgrad.interference.progress import Tell, counting, silent
 from tailgrad.interference.result import Interference
 from tailgrad.interference.room import MAX_MATRIX
 from tailgrad.interference.source import Order, Source, opened
@@ -46,6 +47,8 @@ class Extras:
         control: measure once more with as many examples of every class as the rarest has (the data are read
             twice).
         training_batches: batches as the training sampler draws them, for the directional noise.
+        progress: ``progress(part, done, of)`` is called while it lasts: ``("examples", 640, None)`` of each
+            pass, then ``("null", 3, 10)`` of the null's gradients. None for silence.
 
     Raises:
         InputError: fewer than one pooled example.
@@ -60,6 +63,7 @@ class Extras:
     class_weights: Sequence[float] | None = None
     control: bool = False
     training_batches: object = None
+    progress: Tell | None = None
 
     def __post_init__(self) -> None:
         in_range("null_examples", 1 if self.null_examples is None else self.null_examples, 1)
@@ -84,6 +88,11 @@ def measure(
 
     ``g_c = (1/n_c) sum_{i: y_i=c} grad_theta loss_i`` in evaluation mode (see ``class_gradients``);
     ``conflict_ij = <g_i, g_j> / (|g_i| |g_j|)``. The model comes back as it was.
+
+    It costs a forward and a backward pass over the data, with a gradient of all parameters for each class and
+    fold, and the null: four more such gradients for each logit (or input of the last layer, if these are
+    fewer), over at least 16 pooled examples. Where the data are few, it is the number of gradients that
+    counts, and not that of the examples.
 
     The null lets softmax and prior act as they did while every class sends the same pooled, class-balanced
     features; only the excess over it says that classes interfere. Gradients of rare classes are noisy, which
@@ -145,7 +154,8 @@ def measure(
         if len(source.class_names) > MAX_MATRIX:
             if update is not None:
                 check_update(source, update)
-            return measure_many(source, extras.null_examples, list(_left_out(update, extras)))
+            told = extras.progress or silent
+            return measure_many(source, extras.null_examples, list(_left_out(update, extras)), told)
         result = _measured(source, data, update, extras)
     if extras.control:
         result = replace(result, control=_control(result, again))
@@ -189,8 +199,10 @@ def _left_out(update: Update | None, extras: Extras) -> Iterator[str]:
 def _measured(source: Source, data: object, update: Update | None, extras: Extras) -> Interference:
     if update is not None:
         check_update(source, update)
+    tell = extras.progress or silent
     with watching(source) as looks:
-        gradients = collect(source, list(source.network.parameters), looks.observers())
+        observers = [*looks.observers(), counting(tell)]
+        gradients = collect(source, list(source.network.parameters), observers)
     check_classes(gradients)
     products = Products(gradients)
     counts = _train_counts(extras, gradients)
@@ -202,7 +214,7 @@ def _measured(source: Source, data: object, update: Update | None, extras: Extra
     squares = products.squares()
     gradients.rows.clear()  # [K, P] would otherwise stand beside the null's
     names = list(source.network.parameters)
-    null = measure_null(source, names, looks.pool, gradients.logits, extras.null_examples)
+    null = measure_null(source, names, looks.pool, gradients.logits, extras.null_examples, tell)
     return replace(
         compared(gradients, products, null, counts),
         contributions=parts[source.groups.primary],

@@ -84,6 +84,11 @@ class Measurement:
         self._pull = LogitPull(np.zeros(num_classes), np.zeros(num_classes))
 
     @property
+    def has_backward(self) -> bool:
+        """Whether a backward pass was heard."""
+        return self._batches > 0
+
+    @property
     def is_void(self) -> bool:
         """Whether nothing worth keeping was gathered: no backward pass, or one of a step that is over."""
         now = [p._version for p in self._parameters.values()]

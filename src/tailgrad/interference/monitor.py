@@ -1,5 +1,6 @@
 """Class contributions to the gradient, watched while training runs."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,18 +21,19 @@ from tailgrad.interference.monitor_drops import find_drops
 from tailgrad.interference.monitor_record import Record, make_record
 from tailgrad.interference.monitor_scale import Scaler, scale_of
 from tailgrad.interference.monitor_target import check_classes, check_target
-from tailgrad.interference.monitor_words import monitor_words
+from tailgrad.interference.monitor_words import monitor_words, nothing_words, reason_against
 from tailgrad.interference.scope import Scope, find_scope, is_coupled, try_classes
 from tailgrad.interference.splittable import Run
 from tailgrad.interference.trees import Tree
 from tailgrad.interference.unwrap import is_compiled, unwrap
+from tailgrad.settings import Shown
 
 _COMPILED = "Steps that are measured run uncompiled, so that rounding and dropout differ there."
 _TRUSTED = 10  # measurements after which contributions are compared with gradients again
 _WINDOW = 16  # records in which a drop that goes on now is looked for
 
 
-class Monitor:
+class Monitor(Shown):
     """Measures, every so many steps, what each class contributes to the update of a network in training.
 
     ``k_c = sum_{i: y_i = c} dL/dtheta through example i``: the gradient of the batch's loss, split by the
@@ -52,11 +54,10 @@ class Monitor:
     Of an optimiser that differentiates several times in a step (``SAM``), the first pass at the weights is
     measured: passes inside ``losses.frozen()``, or after the weights have moved, are not. The update is the
     one applied in the end. Class weights of that pass (``SAM`` by class) are in ``norm`` and ``product``.
-
     Loss terms that do not come through the logits (weight decay inside the loss) make a parameter unknown;
-    where every one is, records hold losses and logit gradients only.
-    Under ``torch.compile`` a due step runs uncompiled, so that rounding and dropout differ there. With
-    several processes each passes its own labels, and figures are those of all.
+    where every one is, records hold losses and logit gradients only. Under ``torch.compile`` a due step runs
+    uncompiled, so that rounding and dropout differ there. With several processes each passes its own labels,
+    and figures are those of all.
 
     Args:
         model: returns logits [N, K], ``.logits``, or a tuple that starts with them; wrappers are taken off.
@@ -106,6 +107,7 @@ class Monitor:
         self.records: list[Record] = []
         self.steps = 0
         self.skipped = 0
+        self._left_out: Counter[str] = Counter()
         self.pull = LogitPull(np.zeros(len(self.class_names)), np.zeros(len(self.class_names)))
         self._selection, self._due, self._log = parameters, Due(every, seconds), log
         self._scale, self._is_scaled = scale_of(scaler), scaler is not None
@@ -170,6 +172,11 @@ class Monitor:
             self.cancel()
             raise
 
+    @property
+    def has_heard(self) -> bool:
+        """Whether a measurement runs and has heard a backward pass."""
+        return self._measurement is not None and self._measurement.has_backward
+
     def cancel(self) -> None:
         """Give up the measurement that runs, if one does; nothing of it stays with the model."""
         ear, self._ear, self._measurement, self._is_first = self._ear, None, None, True
@@ -227,9 +234,10 @@ class Monitor:
 
     def summary(self) -> str:
         """What was seen, in plain words."""
+        if not self.records:
+            return "\n".join([nothing_words(self.steps, self._left_out), *self.notes])
         said = monitor_words(self.records, self.class_names, self.pull, self.drops())
-        notes = self.records[-1]["notes"] if self.records else self.notes
-        return "\n".join([said, *notes])
+        return "\n".join([said, *self.records[-1]["notes"]])
 
     def _close_ear(self) -> None:
         ear, self._ear = self._ear, None
@@ -257,10 +265,12 @@ class Monitor:
             return
         is_broken, wrong = measurement.wrong(scope)
         found = measurement.found()
-        if is_broken or not found.is_finite or (self._is_scaled and not found.update_norm):
+        if reason := reason_against(is_broken, found, self._is_scaled):
             self.skipped += 1
+            self._left_out[reason] += 1
             return
         if wrong:
+            self._left_out["contributions did not add up to the gradient, and were to be measured anew"] += 1
             scope.demote(wrong, "its contributions did not add up to its gradient")
             return
         scope.verified |= measurement.tally.checked & scope.measured.keys()

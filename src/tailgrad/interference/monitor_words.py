@@ -8,6 +8,7 @@ import numpy as np
 
 from tailgrad.interference.contributions import LogitPull
 from tailgrad.interference.descent import InitialDrop, words
+from tailgrad.interference.measurement import Found
 
 Records = Sequence[dict[str, Any]]
 _NAMED = 3
@@ -20,17 +21,13 @@ def monitor_words(
     """Sentences on what was measured, whom the updates went against, drops, and what could not be measured.
 
     Args:
-        records: of a monitor, in order.
+        records: of a monitor, in order, at least one.
         class_names: K names.
         pull: added up over the records.
         drops: found in them.
 
-    Example:
-        >>> monitor_words([], ["cat", "dog"], LogitPull(np.zeros(2), np.zeros(2)), [])
-        'Nothing was measured yet.'
+    Example: see ``Monitor``.
     """
-    if not records:
-        return "Nothing was measured yet."
     lines = [_measured(records), _against(records), _pulled(class_names, pull), _uphill(records, drops)]
     lines += [_left_out(records[-1]), _sketched(records[-1])]
     lines.append(
@@ -38,6 +35,43 @@ def monitor_words(
         "tailgrad.interference.measure gives both."
     )
     return "\n".join(filter(None, lines))
+
+
+def nothing_words(steps: int, left_out: Counter[str]) -> str:
+    """Why there are no records.
+
+    Args:
+        steps: steps that the monitor was told of.
+        left_out: how many measurements were given up, by reason.
+
+    Example:
+        >>> nothing_words(3, Counter({"a gradient was NaN or infinite": 3}))
+        'Nothing was measured in 3 steps: a gradient was NaN or infinite (3 of them).'
+    """
+    if not steps:
+        return (
+            "Nothing was measured yet: no step was watched; put the forward pass, the backward pass and the "
+            "optimiser step of each batch inside `with monitor.watch(target):`."
+        )
+    said = "; ".join(f"{reason} ({n} of them)" for reason, n in left_out.most_common())
+    return f"Nothing was measured in {steps} steps: {said or 'none that was due had a backward pass'}."
+
+
+def reason_against(is_broken: bool, found: Found, is_scaled: bool) -> str:
+    """Why a measurement is given up, or an empty text where it is kept.
+
+    Args:
+        is_broken: whether its passes were not heard as a whole.
+        found: its figures.
+        is_scaled: whether a gradient scaler decides on steps.
+
+    Example: see ``Monitor``.
+    """
+    if is_broken:
+        return "the backward pass from the model's logits was not heard as a whole"
+    if not found.is_finite:
+        return "a gradient was NaN or infinite"
+    return "the gradient scaler skipped the step" if is_scaled and not found.update_norm else ""
 
 
 def _measured(records: Records) -> str:

@@ -12,6 +12,7 @@ from tailgrad.interference.gradients import Folds
 from tailgrad.interference.gram import Array, cosines, gram
 from tailgrad.interference.observer import Seen
 from tailgrad.interference.packs import Pack, chunk_length
+from tailgrad.interference.progress import Tell, silent
 from tailgrad.interference.room import MAX_MATRIX
 from tailgrad.interference.source import Source
 from tailgrad.interference.sums import Sums
@@ -140,7 +141,12 @@ class Null:
 
 
 def measure_null(
-    source: Source, names: list[str], pool: Reservoir, logits: Array, most: int | None = None
+    source: Source,
+    names: list[str],
+    pool: Reservoir,
+    logits: Array,
+    most: int | None = None,
+    tell: Tell = silent,
 ) -> Null:
     """Measure the null gradients on a pooled sample.
 
@@ -154,6 +160,7 @@ def measure_null(
         logits: R [K, K]; a zero row (a class without an example) gives a zero null gradient. Above 2,000
             classes already mixed, as ``ClassGradients.logits`` is.
         most: pooled examples; by default as many as cost a tenth of the pass, 16 to 160.
+        tell: told how many of the products are done.
 
     Example: see ``measure``.
     """
@@ -172,10 +179,11 @@ def measure_null(
     if not inside:
         return Null(mixing, {}, None, {} if many else run.head(logits, names))
     sums = make_sums(source, inside, rows=width, folds=_PARTS if len(examples) >= _PARTS else 0)
-    backward = Backward(source.network, inside, sums.receive, run.forward)
+    backward = Backward(source.network, inside, sums.receive, run.forward, is_one_input=True)
     for pack in run.packs(width):
         sums.begin(pack)
         backward.run(pack, run.cotangent(pack))
+        tell("null", pack.labels[-1] + 1, width)
     products: dict[tuple[str, ...], Array] = {(name,): gram(rows) for name, rows in sums.rows.items()}
     products |= {sums.sketchers[piece].names: gram(rows) for piece, rows in sums.pieces.items()}
     folds = _fold_means(sums, width, run.shares) if sums.folds is not None else None

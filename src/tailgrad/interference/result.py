@@ -19,11 +19,13 @@ from tailgrad.interference.gates import Gates
 from tailgrad.interference.geometry import Geometry
 from tailgrad.interference.gram import Array, off_diagonal
 from tailgrad.interference.noise import DirectionalNoise
+from tailgrad.interference.significance import surest
 from tailgrad.interference.summary import summarise
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+ORDERS = ("certainty", "excess", "conflict")
 KINDS = ("conflict", "null", "excess")
 _T = 2.3533634348018264  # t quantile of a 90 % interval with 3 degrees of freedom: the null has 4 parts
 NULL_ACCURACY = 0.05  # to which the null reproduces conflicts of networks that see no class information
@@ -227,15 +229,18 @@ class Interference:
             for name, norms in self.layer_norms.items()
         }
 
-    def worst_pairs(self, n: int = 6, by: str = "conflict") -> list[Pair]:
-        """The ``n`` pairs with the smallest conflict, or with ``by="excess"`` the smallest excess.
+    def worst_pairs(self, n: int = 6, by: str = "certainty") -> list[Pair]:
+        """The ``n`` pairs that are surest to oppose beyond their null, or those of the smallest figure.
 
+        ``"certainty"`` goes by the middle of ``excess_interval`` over its half width: pairs that oppose
+        beyond null and noise come first, those too noisy for an interval last. Without folds it is
+        ``"excess"``.
         Pairs chosen on one model and compared with another are biased by the choice (regression to the mean);
         choose on both in turn.
 
         Args:
             n: number of pairs, at least 1; fewer come back if there are fewer.
-            by: ``"conflict"`` or ``"excess"``.
+            by: ``"certainty"``, ``"excess"`` or ``"conflict"``.
 
         Raises:
             InputError: ``n`` below 1 or an unknown ``by``.
@@ -249,7 +254,9 @@ class Interference:
         """
         if n < 1:
             raise InputError(f"n must be at least 1, got {n}; ask for one pair or more")
-        key = self.conflict if one_of("by", by, ["conflict", "excess"]) == "conflict" else self.excess
+        if one_of("by", by, ORDERS) == "certainty":
+            return [self._pair(i, j) for i, j in surest(self)[:n]]
+        key = self.conflict if by == "conflict" else self.excess
         rows, columns = np.triu_indices(len(key), 1)
         values = key[rows, columns]
         order = [p for p in np.argsort(values, kind="stable") if not np.isnan(values[p])][:n]

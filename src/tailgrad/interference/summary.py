@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tailgrad.interference.findings import beyond_noise, hurt_classes, rare_classes, where
+from tailgrad.interference.significance import all_opposed, rare_opposed, surest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,8 @@ def summarise(result: Interference) -> str:
         >>> summarise(result).splitlines()[0]
         "Mean gradients of 4 classes compared over 4 examples (1 to 1 a class), parameters 'all'."
     """
-    about = [_conflict, _hurt, _updated, _sure, _limits]
+    pairs = _most_opposed if result.excess_interval is None else _beyond_noise
+    about = [_conflict, pairs, _hurt, _updated, _sure, _limits]
     return "\n".join([_measured(result), *(line for tell in about for line in tell(result))])
 
 
@@ -44,7 +46,8 @@ def summarise_many(result: TiledInterference) -> str:
     Example: see ``TiledInterference``.
     """
     looked_at = f" of the {len(result.tiles.pairs)} of smallest conflict"
-    return "\n".join([_measured(result), *_conflict(result, looked_at), *result.notes, CAUTION])
+    told = [*_conflict(result), *_most_opposed(result, looked_at)]
+    return "\n".join([_measured(result), *told, *result.notes, CAUTION])
 
 
 def _measured(result: Interference) -> str:
@@ -55,20 +58,49 @@ def _measured(result: Interference) -> str:
     )
 
 
-def _conflict(result: Interference, looked_at: str = "") -> Iterator[str]:
-    pairs = result.worst_pairs(_PAIRS, by="excess")
-    if pairs:
-        opposed = [_words(pair) for pair in pairs if pair.excess < 0]
+def _conflict(result: Interference) -> Iterator[str]:
+    if not np.isnan(result.mean):
         yield (
             f"Mean conflict (cosine) {result.mean:+.3f}; softmax competition and class prior alone give "
             f"{result.mean_null:+.3f}, so the excess is {result.mean_excess:+.3f}."
         )
-        yield (
-            f"Most opposed beyond that null: {'; '.join(opposed)}."
-            if opposed
-            else f"No pair{looked_at} opposes beyond that null: the smallest excess is "
-            f"{pairs[0].excess:+.2f}."
-        )
+
+
+def _most_opposed(result: Interference, looked_at: str = "") -> Iterator[str]:
+    """The pairs of the smallest excess, where no interval tells which are more than noise."""
+    pairs = result.worst_pairs(_PAIRS, by="excess")
+    opposed = [_words(pair) for pair in pairs if pair.excess < 0]
+    if opposed:
+        yield f"Most opposed beyond that null: {'; '.join(opposed)}."
+    elif pairs:
+        yield (f"No pair{looked_at} opposes beyond that null: the smallest excess is {pairs[0].excess:+.2f}.")
+
+
+def _beyond_noise(result: Interference) -> Iterator[str]:
+    """The pairs whose excess lies below 0 with its interval, or that none does."""
+    ends = result.excess_interval
+    pairs = surest(result)[:_PAIRS]
+    if ends is None or not pairs:
+        return
+    told = [
+        _words(pair, *ends[:, i, j])
+        for (i, j), pair in zip(pairs, result.worst_pairs(_PAIRS), strict=True)
+        if ends[1][i, j] < 0
+    ]
+    if told:
+        yield f"{_claim(result)}, surest first: {'; '.join(told)}."
+    elif not np.isnan(ends[1][pairs[0]]):
+        nearest = _words(result.worst_pairs(1)[0], *ends[:, pairs[0][0], pairs[0][1]])
+        yield f"No pair opposes beyond null and noise; nearest to it: {nearest}."
+    else:
+        yield "No pair is measured surely enough to say whether it opposes beyond the null."
+
+
+def _claim(result: Interference) -> str:
+    rare = rare_opposed(result)
+    if all_opposed(result).sure or (rare is not None and rare.sure):
+        return "Opposed beyond null and noise"
+    return "Below the null with their 90 % interval, but none once corrected for the number of pairs"
 
 
 def _hurt(result: Interference) -> Iterator[str]:
@@ -130,9 +162,21 @@ def _sure(result: Interference) -> Iterator[str]:
         f"{told.by_chance:.0f} would by chance), {told.allied} agree beyond them, {told.within} lie within "
         f"them, and {told.unknown} are too noisy to say."
     )
+    yield _corrected(result)
     weak = [short(result.class_names[c]) for c in told.unreliable]
     if weak:
         yield f"Too noisy to compare, for want of examples: {_list(weak)}."
+
+
+def _corrected(result: Interference) -> str:
+    every, rare = all_opposed(result), rare_opposed(result)
+    said = f"Corrected for the number of pairs (Holm, p below 0.05), {every.sure} of {every.pairs} oppose"
+    if rare is None:
+        return f"{said}."
+    return (
+        f"{said}; of the {rare.pairs} that join a rare with a frequent class, corrected for these alone, "
+        f"{rare.sure}, and on these advice rests (tailgrad.advise)."
+    )
 
 
 def _limits(result: Interference) -> Iterator[str]:
@@ -144,10 +188,11 @@ def _limits(result: Interference) -> Iterator[str]:
     yield CAUTION
 
 
-def _words(pair: Pair) -> str:
+def _words(pair: Pair, low: float = np.nan, high: float = np.nan) -> str:
+    sure = "" if np.isnan(low) else f", without noise {low:+.2f} to {high:+.2f}"
     return (
         f"{short(pair.first)} and {short(pair.second)} {pair.conflict:+.2f} "
-        f"(null {pair.null:+.2f}, excess {pair.excess:+.2f})"
+        f"(null {pair.null:+.2f}, excess {pair.excess:+.2f}{sure})"
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from tailgrad.checks import InputError, in_range, one_of
 from tailgrad.interference import storage
 from tailgrad.interference.gram import Array
-from tailgrad.interference.result import KINDS, Interference, Pair, class_indices
+from tailgrad.interference.result import KINDS, ORDERS, Interference, Pair, class_indices
 from tailgrad.interference.summary import summarise_many
 
 if TYPE_CHECKING:
@@ -256,10 +256,13 @@ class TiledInterference(Interference):
         same = first[:, None] == second
         return np.where(same & ~np.isnan(product), 1.0, np.clip(product, -1, 1))
 
-    def worst_pairs(self, n: int = 6, by: str = "conflict") -> list[Pair]:
-        """The ``n`` of the 1,000 worst pairs with the smallest conflict, or by ``"excess"`` among these."""
+    def worst_pairs(self, n: int = 6, by: str = "certainty") -> list[Pair]:
+        """The ``n`` of the 1,000 pairs of smallest conflict with the smallest excess, or ``"conflict"``.
+
+        No interval is kept, so that ``"certainty"`` is ``"excess"``.
+        """
         in_range("n", n, 1)
-        one_of("by", by, ["conflict", "excess"])
+        by = "conflict" if one_of("by", by, ORDERS) == "conflict" else "excess"
         pairs = [self._pair(i, j) for i, j in self.tiles.pairs]
         return sorted(pairs, key=lambda pair: getattr(pair, by))[:n]
 

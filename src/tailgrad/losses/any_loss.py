@@ -5,14 +5,16 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tailgrad.checks import in_range
+from tailgrad.checks import in_range, positive_counts
 from tailgrad.losses.arguments import counted_classes, prepared, set_reduction
+from tailgrad.losses.epoch_watch import EpochWatch
 from tailgrad.losses.soft_counts import f1_loss
 from tailgrad.losses.weighting import listed
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class AnyLoss(nn.Module):
+class AnyLoss(Settings, nn.Module):
     """``loss = 1 - mean_k F1_k`` of ``A = 1 / (1 + exp(-L (p - 1/2)))`` in place of ``p = softmax(z)``.
 
     A loss of the whole batch; ``reduction="none"`` is refused. At L = 73 the counts are those of hard
@@ -29,7 +31,7 @@ class AnyLoss(nn.Module):
         InputError: an argument, shape, type or target value does not fit.
 
     Annealing follows ``set_epoch``, so a resumed run goes on where it was; without a call L stays at its
-    start. Probabilities as targets enter as the labels' counts.
+    start, and a second epoch warns. Probabilities as targets enter as the labels' counts.
 
     Source: L = 73 as read in third-party code. The method is binary: macro-F1 over one-vs-rest, and
     annealing, are ours.
@@ -60,17 +62,22 @@ class AnyLoss(nn.Module):
         self.start = in_range("start_steepness", start_steepness, 1e-6)
         self.anneal_epochs = in_range("anneal_epochs", anneal_epochs, 0)
         self.reduction = set_reduction(reduction)
+        length = 0 if class_counts is None else sum(positive_counts(class_counts))
+        self.watch = EpochWatch(length, f"its steepness stays at {self.start}")
         self.set_epoch(1)
+        self.watch.is_told = anneal_epochs == 0
 
     def set_epoch(self, epoch: int) -> None:
         """Set L for an epoch, counted from 1."""
         in_range("epoch", epoch, 1)
         done = min((epoch - 1) / self.anneal_epochs, 1.0) if self.anneal_epochs else 1.0
         self.steepness = self.start * (self.end / self.start) ** done
+        self.watch.is_told = True
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of logits [N, K] for class indices [N] or probabilities [N, K]."""
         found = prepared(logits, target, self.num_classes).softmax(1)
+        self.watch.saw(self, target)
         amplified = (self.steepness * (found - 0.5)).sigmoid()
         return f1_loss(amplified, target, 0.0, self.reduction)
 

@@ -10,10 +10,11 @@ from tailgrad.checks import in_range
 from tailgrad.losses.arguments import counted_classes, prepared
 from tailgrad.losses.targets import mix, of_labels
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class AsymmetricLoss(nn.Module):
+class AsymmetricLoss(Settings, nn.Module):
     """``loss = -(1-e+e/K) (1-p_y)^g+ log p_y - (e/K) sum_{j!=y} p_j^g- log p_j`` with ``p = softmax(z)``.
 
     Args:

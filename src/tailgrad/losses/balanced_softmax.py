@@ -10,10 +10,11 @@ from tailgrad.losses.arguments import prepared
 from tailgrad.losses.prior import log_prior
 from tailgrad.losses.targets import pick
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class BalancedSoftmaxLoss(nn.Module):
+class BalancedSoftmaxLoss(Settings, nn.Module):
     """``loss(z, y) = CE(z + log n, y)``; the model's own logits z serve after training.
 
     Args:

@@ -12,10 +12,11 @@ from tailgrad.losses.arguments import required_counts, set_reduction
 from tailgrad.losses.contrast import gathered, similarities
 from tailgrad.losses.features import as_views, check_labels, check_rows, unit
 from tailgrad.losses.weighting import listed
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class BCLLoss(nn.Module):
+class BCLLoss(Settings, nn.Module):
     """``L_i = -mean_{p in P(i)} [ s_ip / t - log sum_{a != i} e^{s_ia / t} / n_a ]``.
 
     Supervised contrast in which every class counts once. Keys are all features and K learnt class centres, of

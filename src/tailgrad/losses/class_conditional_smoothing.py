@@ -11,12 +11,13 @@ from tailgrad.checks import in_range, one_of
 from tailgrad.losses.arguments import prepared, required_counts
 from tailgrad.losses.smoothing import smoothed
 from tailgrad.losses.weighting import ClassWeighting, check_reduction, listed
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 SHAPES = ("log", "linear")
 
 
-class ClassConditionalSmoothing(nn.Module):
+class ClassConditionalSmoothing(Settings, nn.Module):
     """``loss(z, y) = w_y [(1 - eps_y)(-log p_y) + (eps_y / K) sum_j (-log p_j)]``, eps falling with n.
 
     ``eps_k = eps_min + (eps_max - eps_min) r_k`` with ``r_k = log(n_max / n_k) / log(n_max / n_min)``, or
@@ -83,6 +84,7 @@ class ClassConditionalSmoothing(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of logits [N, K] for class indices [N] or probabilities [N, K]."""
         log_p = prepared(logits, target, len(self.eps)).log_softmax(1)
+        self.weighting.watch.saw(self, target)
         return self.weighting.reduce(smoothed(log_p, self.eps, target), target, self.weight, self.reduction)
 
     def correction(self) -> Correction | None:

@@ -9,10 +9,11 @@ from tailgrad.checks import InputError, in_range
 from tailgrad.losses.arguments import prepared
 from tailgrad.losses.targets import of_labels
 from tailgrad.losses.weighting import ClassWeighting, check_reduction
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class CrossEntropyLoss(nn.Module):
+class CrossEntropyLoss(Settings, nn.Module):
     """``loss(z, y) = w_y [(1 - eps)(-log p_y) + (eps / K) sum_j (-log p_j)]`` with ``p = softmax(z)``.
 
     Args:
@@ -88,6 +89,7 @@ class CrossEntropyLoss(nn.Module):
         values = -of_labels(log_p, target)
         if self.label_smoothing:
             values = values.lerp(-log_p.mean(1, keepdim=True), self.label_smoothing)
+        self.weighting.watch.saw(self, target)
         return self.weighting.reduce(values, target, self.weight, self.reduction)
 
     def correction(self) -> Correction | None:

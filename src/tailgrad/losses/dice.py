@@ -10,10 +10,11 @@ from tailgrad.checks import in_range
 from tailgrad.losses.arguments import counted_classes, prepared, set_reduction
 from tailgrad.losses.soft_counts import f1_loss
 from tailgrad.losses.weighting import listed
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class DiceLoss(nn.Module):
+class DiceLoss(Settings, nn.Module):
     """``loss = mean_k [1 - (2 sum_i q_ik y_ik + s) / (sum_i q_ik + sum_i y_ik + s)]``.
 
     A loss of the whole batch, ``q = (1 - p)^alpha p``, ``p = softmax(z)``; ``reduction="none"`` is refused.

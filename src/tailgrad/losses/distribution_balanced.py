@@ -12,10 +12,11 @@ from tailgrad.checks import InputError, in_range
 from tailgrad.losses.arguments import required_counts
 from tailgrad.losses.multi_label_target import multi_label
 from tailgrad.losses.weighting import check_reduction, listed, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class DistributionBalancedLoss(nn.Module):
+class DistributionBalancedLoss(Settings, nn.Module):
     """``loss = mean_k rhat_k [y_k f(-v_k) + (1-y_k) f(c v_k) / c]``, ``f(x) = sigmoid(x)^gamma softplus(x)``.
 
     ``v = z + (init_bias / c) log(pi / (1-pi))`` with the shares pi of the labels: negatives of rare labels

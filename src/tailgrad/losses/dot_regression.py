@@ -12,12 +12,13 @@ from tailgrad.losses.features import check_rows
 from tailgrad.losses.targets import check_target, mix, of_labels
 from tailgrad.losses.weighting import check_reduction, listed, reduce
 from tailgrad.precision import full_precision
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 SHORTEST = 1e-8
 
 
-class DotRegressionLoss(nn.Module):
+class DotRegressionLoss(Settings, nn.Module):
     """``loss(h, y) = (<h, m_y> - |m_y| |h|)^2 / (2 |h|)`` with fixed class vectors m.
 
     No gradient passes through ``|h|``. The loss is 0 where h points along ``m_y`` and nowhere else; it pulls

@@ -10,10 +10,11 @@ from tailgrad.checks import in_range
 from tailgrad.losses.arguments import counted_classes, prepared
 from tailgrad.losses.targets import mix, of_labels
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class DualFocalLoss(nn.Module):
+class DualFocalLoss(Settings, nn.Module):
     """``loss(z, y) = -(1 - p_y + p_m)^gamma log p_y`` with ``p = softmax(z)``.
 
     ``p_m`` is the largest probability strictly below ``p_y``, 0 if there is none (then the loss is focal).

@@ -10,13 +10,14 @@ from tailgrad.checks import in_range
 from tailgrad.losses.arguments import counted_classes, prepared
 from tailgrad.losses.targets import mix, of_labels
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 # Where the logarithm of the bonus stops when no tangent takes over before.
 _FLOOR = 1e-5
 
 
-class EncouragingLoss(nn.Module):
+class EncouragingLoss(Settings, nn.Module):
     """``loss(z, y) = -log p_y + bonus(p_y)`` with ``p = softmax(z)``.
 
     ``bonus(p) = log(1 - p)`` up to ``p = LE``, then its tangent: ``log(1-LE) - (p-LE) / (1-LE)``. The bonus

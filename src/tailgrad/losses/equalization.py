@@ -11,10 +11,11 @@ from tailgrad.checks import in_range
 from tailgrad.losses.arguments import prepared, required_counts
 from tailgrad.losses.targets import log_sum_exp, mix, of_labels
 from tailgrad.losses.weighting import check_reduction, listed, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class EqualizationLoss(nn.Module):
+class EqualizationLoss(Settings, nn.Module):
     """``loss(z, y) = log sum_k w_k e^{z_k} - z_y`` with ``w_k = 1 - beta_k [pi_k < lambda] [k != y]``.
 
     Every example draws ``beta_k ~ Bernoulli(gamma)`` anew for each class k of share ``pi_k`` below lambda,

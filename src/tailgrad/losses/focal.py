@@ -10,10 +10,11 @@ from tailgrad.checks import in_range
 from tailgrad.losses.arguments import prepared
 from tailgrad.losses.targets import of_labels
 from tailgrad.losses.weighting import ClassWeighting, check_reduction
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class FocalLoss(nn.Module):
+class FocalLoss(Settings, nn.Module):
     """``loss(z, y) = -w_y (1 - p_y)^gamma log p_y`` with ``p = softmax(z)``.
 
     Args:
@@ -74,6 +75,7 @@ class FocalLoss(nn.Module):
         log_p = of_labels(prepared(logits, target, self.num_classes).log_softmax(1), target)
         others = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)
         values = -log_p * others**self.gamma
+        self.weighting.watch.saw(self, target)
         return self.weighting.reduce(values, target, self.weight, self.reduction)
 
     def correction(self) -> Correction | None:

@@ -15,12 +15,13 @@ from tailgrad.losses.gala_accumulators import GALAAccumulators
 from tailgrad.losses.soft_counts import rows
 from tailgrad.losses.targets import mix, of_labels
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 MARGINS = ("implemented", "printed")
 
 
-class GALALoss(nn.Module):
+class GALALoss(Settings, nn.Module):
     """``loss(z, y) = CE(z + lambda1 log theta, y)``: balanced softmax, its prior accumulated gradients.
 
     ``theta_k`` accumulates the positive gradient of class k, ``(1/N) sum_{i: y_i=k} (1 - p_iy)`` of the

@@ -15,10 +15,11 @@ from tailgrad.losses.soft_counts import rows
 from tailgrad.losses.targets import is_transformed, mix, of_labels
 from tailgrad.losses.weighting import check_reduction, reduce
 from tailgrad.losses.wide_buffers import keep_wide
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class GroupDROLoss(nn.Module):
+class GroupDROLoss(Settings, nn.Module):
     """``loss = sum_c q_c L_c``, ``q_c <- q_c exp(eta_q L_c) / sum_j q_j exp(eta_q L_j)``.
 
     ``L_c`` is the mean cross-entropy of class c in the batch, 0 where it is absent. q starts uniform, moves

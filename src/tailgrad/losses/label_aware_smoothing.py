@@ -11,12 +11,13 @@ from tailgrad.checks import in_range, one_of
 from tailgrad.losses.arguments import prepared, required_counts
 from tailgrad.losses.smoothing import smoothed
 from tailgrad.losses.weighting import ClassWeighting, check_reduction, listed
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 SHAPES = ("concave", "linear", "convex")
 
 
-class LabelAwareSmoothing(nn.Module):
+class LabelAwareSmoothing(Settings, nn.Module):
     """``loss(z, y) = w_y [(1 - eps_y)(-log p_y) + (eps_y / K) sum_j (-log p_j)]``, eps rising with n.
 
     With head h, tail t and ``r_k = (n_k - n_min) / (n_max - n_min)`` (0 where counts are equal), concave is
@@ -84,6 +85,7 @@ class LabelAwareSmoothing(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of logits [N, K] for class indices [N] or probabilities [N, K]."""
         log_p = prepared(logits, target, len(self.eps)).log_softmax(1)
+        self.weighting.watch.saw(self, target)
         return self.weighting.reduce(smoothed(log_p, self.eps, target), target, self.weight, self.reduction)
 
     def correction(self) -> Correction | None:

@@ -12,12 +12,13 @@ from tailgrad.checks import InputError, in_range
 from tailgrad.losses.arguments import prepared, required_counts
 from tailgrad.losses.targets import log_sum_exp, of_labels
 from tailgrad.losses.weighting import ClassWeighting, check_reduction, listed
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 NO_THRESHOLD = 50.0  # softplus is exact below it, and the identity to double precision above
 
 
-class LDAMLoss(nn.Module):
+class LDAMLoss(Settings, nn.Module):
     """``loss(z, y) = w_y CE(z - s m_y e_y, y)`` with ``m_k = m_max (n_min / n_k)^(1/4)``.
 
     For logits that are cosines times s: the head ``Cosine`` with the same ``scale``, in training and after.
@@ -96,6 +97,7 @@ class LDAMLoss(nn.Module):
         else:
             moved = precise.scatter_add(1, target.long()[:, None], -margin)
             values = -of_labels(moved.log_softmax(1), target)
+        self.weighting.watch.saw(self, target)
         return self.weighting.reduce(values, target, self.weight, self.reduction)
 
     def correction(self) -> Correction | None:

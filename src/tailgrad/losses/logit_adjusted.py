@@ -11,10 +11,11 @@ from tailgrad.losses.arguments import prepared
 from tailgrad.losses.prior import log_prior
 from tailgrad.losses.targets import pick
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class LogitAdjustedLoss(nn.Module):
+class LogitAdjustedLoss(Settings, nn.Module):
     """``loss(z, y) = CE(z + tau log pi, y)`` with ``pi_k = n_k / N``; z itself serves after training.
 
     Args:

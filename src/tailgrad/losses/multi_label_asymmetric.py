@@ -11,10 +11,11 @@ from tailgrad.checks import in_range
 from tailgrad.losses.arguments import counted_classes
 from tailgrad.losses.multi_label_target import multi_label
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class MultiLabelAsymmetricLoss(nn.Module):
+class MultiLabelAsymmetricLoss(Settings, nn.Module):
     """``loss = -sum_k [y_k (1-s_k)^g+ log s_k + (1-y_k) m_k^g- log(1-m_k)]``, ``m = max(s-clip, 0)``.
 
     ``s = sigmoid(z)``. With both focusings and the clip 0 it is binary cross-entropy summed over classes.

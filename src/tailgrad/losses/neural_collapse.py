@@ -15,10 +15,11 @@ from tailgrad.losses.features import check_labels, check_rows, unit
 from tailgrad.losses.frozen import may_update
 from tailgrad.losses.wide_buffers import keep_wide
 from tailgrad.precision import full_precision
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class NeuralCollapseLoss(nn.Module):
+class NeuralCollapseLoss(Settings, nn.Module):
     """``a mean_i |h_i - mu_{y_i}|^2 / D + b mean_c max_{c' != c} cos(mu_c - mu_G, mu_c' - mu_G)``.
 
     The second mean is over the classes c of the batch, the maximum over all other classes seen so far.

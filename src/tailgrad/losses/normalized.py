@@ -10,10 +10,11 @@ from tailgrad.checks import in_range
 from tailgrad.losses.arguments import counted_classes, prepared
 from tailgrad.losses.targets import mix, of_labels
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class NormalizedLoss(nn.Module):
+class NormalizedLoss(Settings, nn.Module):
     """``loss(z, y) = alpha NCE + beta RCE``, ``NCE = log p_y / sum_k log p_k``, ``RCE = A (1 - p_y)``.
 
     ``p = softmax(z)``. NCE summed over the labels is 1, RCE ``A (K-1)``: constants, which is why noise that

@@ -10,10 +10,11 @@ from tailgrad.checks import InputError, in_range
 from tailgrad.losses.arguments import counted_classes, set_reduction
 from tailgrad.losses.contrast import gathered, similarities
 from tailgrad.losses.features import as_views, unit
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class NTXentLoss(nn.Module):
+class NTXentLoss(Settings, nn.Module):
     """``-log( e^{<x_i, x_i'> / t} / sum_{a != i} e^{<x_i, x_a> / t} )``, the mean over the 2N views.
 
     x are features of length one, ``x_i'`` is the other view of the same image. Labels are not read.

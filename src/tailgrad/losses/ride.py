@@ -11,12 +11,13 @@ from tailgrad.losses.arguments import required_counts
 from tailgrad.losses.cross_entropy import CrossEntropyLoss
 from tailgrad.losses.ldam import LDAMLoss
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 BASES: dict[str, type[nn.Module]] = {"cross_entropy": CrossEntropyLoss, "ldam": LDAMLoss}
 
 
-class RIDELoss(nn.Module):
+class RIDELoss(Settings, nn.Module):
     """``sum_e [ base(z_e, y) + factor * mean(T)^2 * KL(softmax(mean z / T) || softmax(z_e / T)) ]``.
 
     ``T_k = t (K pi_k r + 1 - r) / max_j (K pi_j r + 1 - r)``: rare classes get a lower temperature. The mean

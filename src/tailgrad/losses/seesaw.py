@@ -14,12 +14,13 @@ from tailgrad.losses.arguments import may_count, prepared, required_counts
 from tailgrad.losses.targets import is_readable, mix, of_labels
 from tailgrad.losses.weighting import check_reduction, listed, reduce
 from tailgrad.losses.wide_buffers import keep_wide
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 COUNTINGS = ("running", "continued", "fixed")
 
 
-class SeesawLoss(nn.Module):
+class SeesawLoss(Settings, nn.Module):
     """``loss(z, y) = CE(z + log S_y, y)``, ``S_yj = M_yj C_yj`` for j != y and ``S_yy = 1``.
 
     Mitigation ``M_yj = min(1, N_j / N_y)^p`` spares classes rarer than the label; compensation

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from tailgrad.losses.arguments import counted_classes, prepared, set_reduction
 from tailgrad.losses.soft_counts import f1_loss
 from tailgrad.losses.weighting import listed
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class SoftF1Loss(nn.Module):
+class SoftF1Loss(Settings, nn.Module):
     """``loss = 1 - mean_k F1_k``, ``F1_k = 2 sum_i p_ik y_ik / (sum_i p_ik + sum_i y_ik)``.
 
     A loss of the whole batch, ``p = softmax(z)``: the sums run over its examples, and ``reduction="none"`` is

@@ -9,10 +9,11 @@ from tailgrad.checks import in_range
 from tailgrad.losses.arguments import counted_classes, prepared
 from tailgrad.losses.targets import mix, of_labels
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class SpectralDecouplingLoss(nn.Module):
+class SpectralDecouplingLoss(Settings, nn.Module):
     """``loss(z, y) = -log p_y + (penalty / 2) sum_j z_j^2`` with ``p = softmax(z)``, averaged over the batch.
 
     Args:

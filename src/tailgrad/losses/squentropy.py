@@ -9,10 +9,11 @@ from tailgrad.checks import InputError
 from tailgrad.losses.arguments import counted_classes, prepared
 from tailgrad.losses.targets import pick
 from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class SquentropyLoss(nn.Module):
+class SquentropyLoss(Settings, nn.Module):
     """``loss(z, y) = -log p_y + (1 / (K-1)) sum_{j!=y} z_j^2`` with ``p = softmax(z)``.
 
     Unlike cross-entropy it changes when a number is added to all logits.

@@ -11,10 +11,11 @@ from tailgrad.distributed import is_spread, sum_over_ranks
 from tailgrad.losses.arguments import counted_classes, set_reduction
 from tailgrad.losses.contrast import gathered, similarities
 from tailgrad.losses.features import as_views, check_labels, unit
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class SupConLoss(nn.Module):
+class SupConLoss(Settings, nn.Module):
     """``L_i = -mean_{p in P(i)} [ s_ip / t - log sum_{a != i} e^{s_ia / t} ]`` with cosines s.
 
     P(i) are the other examples and views of i's class. Anchors without any contribute 0; the mean is over the

@@ -11,10 +11,11 @@ from tailgrad.losses.arguments import prepared, required_counts
 from tailgrad.losses.prior import log_prior
 from tailgrad.losses.targets import pick
 from tailgrad.losses.weighting import check_reduction, listed, reduce
+from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
 
-class VSLoss(nn.Module):
+class VSLoss(Settings, nn.Module):
     """``loss(z, y) = CE(z / Delta + tau log pi, y)`` with ``Delta_k = (n_max / n_k)^gamma``.
 
     Three published losses in one: gamma = 0 is ``LogitAdjustedLoss``, tau = 0 is CDT (class-dependent

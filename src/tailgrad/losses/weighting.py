@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tailgrad.checks import InputError, in_range, one_of, positive_counts
 from tailgrad.losses.class_weights import class_weights
+from tailgrad.losses.epoch_watch import EpochWatch
 from tailgrad.losses.targets import mix, of_labels
 from tailgrad.types import Correction
 
@@ -20,6 +21,7 @@ class ClassWeighting:
 
     Up to epoch ``defer`` the loss is the unweighted one; from the next on the weights apply (deferred
     re-weighting). Nothing of this needs saving: ``set_epoch`` says which epoch it is, after a restart too.
+    A loss that trains on without ever being told warns once (``watch``).
 
     Args:
         class_counts: training examples of each class, each at least 1; needed by the schemes.
@@ -63,6 +65,9 @@ class ClassWeighting:
         known = class_counts if self.weights is None else self.weights
         self.num_classes = None if known is None else len(known)
         self.active = defer == 0
+        length = 0 if class_counts is None else sum(positive_counts(class_counts))
+        self.watch = EpochWatch(length, f"its weights, deferred by {defer} epochs, never apply")
+        self.watch.is_told = self.active
 
     def tensor(self) -> Tensor | None:
         """The weights [K], for the buffer ``weight`` of a loss, or None without."""
@@ -71,6 +76,7 @@ class ClassWeighting:
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch, counted from 1."""
         self.active = in_range("epoch", epoch, 1) > self.defer
+        self.watch.is_told = True
 
     def reduce(self, values: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
         """Losses of classes, as ``of_labels`` chooses them, weighted and reduced.

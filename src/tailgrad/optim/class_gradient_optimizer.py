@@ -9,13 +9,16 @@ from torch.optim import Optimizer
 
 from tailgrad.checks import InputError, one_of
 from tailgrad.distributed import sum_over_ranks
+from tailgrad.optim.base_optimizer import check_base
 from tailgrad.optim.class_rows import PRIORS, class_rows, same_on_ranks
 from tailgrad.optim.combiner import Combiner
+from tailgrad.optim.logit_width import widths
+from tailgrad.settings import Shown
 
 Closure = Callable[[], tuple[Tensor, Tensor]]
 
 
-class ClassGradientOptimizer(Optimizer):
+class ClassGradientOptimizer(Shown, Optimizer):
     """``u = combine(g_1 ... g_m)`` in place of the gradient, then a step of ``base_optimizer``.
 
     ``g_c`` is the gradient of the mean loss of class c over the batch, all from one shared forward pass:
@@ -44,7 +47,8 @@ class ClassGradientOptimizer(Optimizer):
         prior: ``"uniform"`` or ``"batch"``.
 
     Raises:
-        InputError: no combined parameter belongs to ``base_optimizer``, or an argument is of another kind.
+        InputError: no combined parameter belongs to ``base_optimizer``, or an argument is of another kind; in
+            a step, a class that the network, where it is given whole, has no logit for.
 
     Example:
         >>> net = nn.Linear(2, 3)
@@ -69,6 +73,8 @@ class ClassGradientOptimizer(Optimizer):
         super().__init__(base_optimizer.param_groups, base_optimizer.defaults)
         self.base_optimizer, self.combiner = base_optimizer, combiner
         self._share_state()
+        self._network = combined if isinstance(combined, nn.Module) else None
+        self._width: int | None = None
         wanted = {id(p) for p in (combined.parameters() if isinstance(combined, nn.Module) else combined)}
         self._chosen = [p for p in self._all() if id(p) in wanted]
         if not self._chosen:
@@ -87,12 +93,14 @@ class ClassGradientOptimizer(Optimizer):
         Raises:
             InputError: there is no closure, or what it returns does not fit (see ``masked_gradients``).
         """
-        if closure is None:
+        if not callable(closure):
+            came = "None" if closure is None else type(closure).__name__
             raise InputError(
-                "closure must return (losses [N], target [N]), got None; call step(lambda: (losses, target))"
+                f"closure must be a function that returns (losses [N], target [N]), got {came}; call "
+                "step(lambda: (losses, target))"
             )
         with torch.enable_grad():
-            losses, target = _pair(closure())
+            losses, target = self._ran(closure)
             self._write_gradients(losses, target)
         self.base_optimizer.step()
         return losses.detach().mean()
@@ -109,11 +117,21 @@ class ClassGradientOptimizer(Optimizer):
         if isinstance(self.combiner, Combiner) and state_dict.get("combiner"):
             self.combiner.load_state_dict(state_dict["combiner"])
 
+    def _ran(self, closure: Closure) -> tuple[Tensor, Tensor]:
+        network = self._network
+        if network is None or self._width is not None:
+            return _pair(closure())
+        with widths(network, self._all()) as found:
+            pair = _pair(closure())
+        self._width = next(iter(found)) if len(found) == 1 else 0
+        return pair
+
     def _write_gradients(self, losses: Tensor, target: Tensor) -> None:
         chosen = self._combined
         combined = [p for p in self._all() if p.requires_grad and id(p) in chosen]
         rest = [p for p in self._all() if p.requires_grad and id(p) not in chosen]
         found = class_rows(losses, target, combined, retain_graph=bool(rest))
+        _check_classes(found.classes, self._width or 0)
         if isinstance(self.combiner, Combiner):
             self.combiner.observe(found.classes, found.losses)
         rows = found.rows.mul_(found.factors(self.prior).to(found.rows)[:, None])
@@ -135,8 +153,11 @@ class ClassGradientOptimizer(Optimizer):
         self.param_groups = self.base_optimizer.param_groups
         self.state = self.base_optimizer.state
 
+    def __repr__(self) -> str:
+        return f"{super().__repr__()} over\n{self.base_optimizer!r}"
+
     def __getstate__(self) -> dict[str, Any]:
-        own = ("base_optimizer", "combiner", "prior", "_chosen")
+        own = ("base_optimizer", "combiner", "prior", "_chosen", "_built_with", "_network", "_width")
         return super().__getstate__() | {name: self.__dict__[name] for name in own}
 
 
@@ -150,15 +171,19 @@ def _write_plain(parameters: list[Tensor], losses: Tensor, weights: Tensor) -> N
 
 
 def _check_kinds(base_optimizer: object, combiner: object) -> None:
-    if not isinstance(base_optimizer, Optimizer):
-        raise InputError(
-            f"base_optimizer must be a built torch optimiser, got {base_optimizer!r}; pass for example "
-            "torch.optim.SGD(model.parameters(), lr=0.1)"
-        )
+    check_base(base_optimizer)
     if isinstance(combiner, type) or not callable(combiner):
         raise InputError(
             f"combiner must be a built Combiner or a function of rows, got {combiner!r}; pass for example "
             "PCGrad()"
+        )
+
+
+def _check_classes(classes: Tensor, width: int) -> None:
+    if width and int(classes[-1]) >= width:
+        raise InputError(
+            f"target must be below the {width} logits of the model, got {int(classes[-1])}; number the "
+            "classes from 0 (or give list(model.parameters()), if the target names something else)"
         )
 
 
@@ -175,5 +200,5 @@ def _pair(result: object) -> tuple[Tensor, Tensor]:
         return result
     raise InputError(
         f"closure must return (losses [N], target [N]), got {type(result).__name__}; give one loss an "
-        "example and the class indices"
+        "example and the class indices (under Lightning, with automatic_optimization = False)"
     )

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from tailgrad.checks import InputError, one_of
 from tailgrad.interference.gram import Array, gram
+from tailgrad.settings import Shown
 
 SCALES = ("mean", "published")
 
 
-class Combiner(ABC):
+class Combiner(Shown, ABC):
     """``d = sum_k w_k g_k`` with weights read from the inner products ``<g_i, g_j>``.
 
     Args:
@@ -70,12 +71,12 @@ class Combiner(ABC):
             result[keep] = self.weights(products[np.ix_(keep, keep)])
         return result
 
-    def observe(self, classes: Tensor, losses: Tensor) -> None:  # noqa: B027 - most methods need not know
+    def observe(self, classes: Tensor, losses: Tensor) -> None:
         """Told before each step which classes [m] the rows belong to, and their mean losses [m]."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """What an exact resume needs; empty for a method without memory."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - nothing to load
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Put back what ``state_dict`` gave."""

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from tailgrad.checks import InputError, in_range, one_of
 from tailgrad.optim.combiner import SCALES
+from tailgrad.settings import Settings
 
 
-class GapWeights(nn.Module):
+class GapWeights(Settings, nn.Module):
     """``sum_k w_k log L_k`` with ``w = m softmax(L / L_base)`` over the m classes in the batch.
 
     ``L_k`` is the mean loss of class k, ``L_base`` what it reaches without the method; a class far above its

@@ -9,9 +9,10 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from tailgrad.checks import InputError, in_range
+from tailgrad.settings import Settings
 
 
-class MaxNorm(nn.Module):
+class MaxNorm(Settings, nn.Module):
     """``w_k <- w_k min(1, theta / |w_k|)``, ``theta = min|w| + share (max|w| - min|w|)`` at the start.
 
     The threshold is a buffer: fixed when this is made, saved with the state. Rows inside the ball stay bit

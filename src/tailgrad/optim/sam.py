@@ -13,12 +13,16 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from tailgrad.checks import InputError, in_range
+from tailgrad.optim.base_optimizer import check_base
+from tailgrad.optim.gradient_lists import Gradients
+from tailgrad.optim.logit_width import widths
 from tailgrad.optim.sharpness_closures import Closure, listed
 from tailgrad.optim.sharpness_rule import PlainRule, SharpnessRule
 from tailgrad.optim.sharpness_sweeps import Sweeps
+from tailgrad.settings import Shown
 
 
-class SAM(Optimizer):
+class SAM(Shown, Optimizer):
     """``u = grad L(w + eps)``, ``eps = rho g / |g|``, ``g = grad L(w)``; then ``base_optimizer`` steps at w.
 
     ``rule`` replaces this by another member of the family; ``AsymmetricSAM`` chooses one by name. The norm
@@ -35,8 +39,9 @@ class SAM(Optimizer):
 
     Mixed precision: autocast in the closure. With float16 give a ``scaler``: gradients are unscaled before
     the norm, and each step of this optimiser does its ``step`` and ``update``. A step whose gradient is not
-    finite is not taken, and is counted in ``skipped``. With ``torch.compile``, rules with two backward passes
-    over one forward pass need ``torch._functorch.config.donated_buffer = False``.
+    finite is not taken, and is counted in ``skipped``; the first whose loss is not finite warns. With
+    ``torch.compile``, rules with two backward passes over one forward pass need
+    ``torch._functorch.config.donated_buffer = False``.
 
     ``param_groups``, ``state`` and ``state_dict`` are the base optimiser's; a rule with a memory adds its own
     to the last of them under ``"combiner"``, where checkpoints keep what is no state of a parameter.
@@ -51,7 +56,8 @@ class SAM(Optimizer):
         scaler: of float16 losses.
 
     Raises:
-        InputError: an argument is of another kind or outside its range.
+        InputError: an argument is of another kind or outside its range; in the first step, counts of another
+            number of classes than the model has logits.
 
     Source: Foret et al., "Sharpness-Aware Minimization" (ICLR 2021, arXiv 2010.01412), algorithm 1,
     p = 2; 1e-12 is added to the norm. Frozen statistics and repeated random numbers are ours.
@@ -82,7 +88,8 @@ class SAM(Optimizer):
         self.rule = PlainRule() if rule is None else rule
         self.max_norm = None if max_norm is None else in_range("max_norm", max_norm, 0, exclusive=True)
         self.scaler = scaler
-        self.skipped = 0
+        self.skipped = self._steps = 0
+        self._is_checked = self._has_warned = False
         self._share_state()
 
     def step(self, closure: Closure | Iterable[Closure] | None = None) -> Tensor:  # type: ignore[override]  # wider in torch
@@ -101,12 +108,7 @@ class SAM(Optimizer):
         trained = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
         scale = 1.0 if self.scaler is None else _scale_of(self.scaler, trained[0].device)
         sweeps = Sweeps(self.model, trained, closures, num_classes=self.rule.num_classes, scale=scale)
-        with torch.enable_grad():
-            if rho == 0:
-                (gradient,) = sweeps.at_weights(self.rule.weights_at_rest).gradients
-            else:
-                gradient = self.rule.gradient(sweeps, rho)
-        for parameter, value in zip(trained, gradient, strict=True):
+        for parameter, value in zip(trained, self._gradient(sweeps, rho), strict=True):
             parameter.grad = value
         self._update(trained, scale, sweeps.loss)
         return sweeps.loss
@@ -123,10 +125,26 @@ class SAM(Optimizer):
         if state_dict.get("combiner"):
             self.rule.load_state_dict(state_dict["combiner"])
 
+    def _gradient(self, sweeps: Sweeps, rho: float) -> Gradients:
+        with torch.enable_grad():
+            if self._is_checked or self.rule.num_classes is None:
+                return self._ruled(sweeps, rho)
+            with widths(self.model, sweeps.parameters) as found:
+                gradient = self._ruled(sweeps, rho)
+        _check_width(found, self.rule.num_classes)
+        self._is_checked = True
+        return gradient
+
+    def _ruled(self, sweeps: Sweeps, rho: float) -> Gradients:
+        if rho > 0:
+            return self.rule.gradient(sweeps, rho)
+        return sweeps.at_weights(self.rule.weights_at_rest).gradients[0]
+
     def _update(self, trained: list[Tensor], scale: float, loss: Tensor) -> None:
         gradients = [p.grad for p in trained if p.grad is not None]
         norm = get_total_norm(gradients)
         finite = math.isfinite(norm)
+        self._steps += 1
         self.skipped += not finite
         if finite and self.max_norm is not None:
             clip_grads_with_norm_(trained, self.max_norm, norm)
@@ -134,20 +152,37 @@ class SAM(Optimizer):
             _scaled_step(self.scaler, self.base_optimizer, gradients, scale)
         elif finite:
             self.base_optimizer.step()
-        elif loss.isfinite():  # a loss that is not finite is seen by whoever reads it
-            warnings.warn(
-                f"the gradient is not finite although the loss is ({float(loss):g}): the weights stay, "
-                f"{self.skipped} steps skipped so far; lower the learning rate or rho",
-                RuntimeWarning,
-                stacklevel=3,
+        if not finite:
+            self._warn_of(float(loss))
+
+    def _warn_of(self, loss: float) -> None:
+        """Say that a step was not taken: always of gradients alone, and of the first such loss."""
+        is_scaled = self.scaler is not None and self.scaler.is_enabled()
+        text = ""
+        if math.isfinite(loss) and not is_scaled:  # a scaler finds its factor by overflowing
+            text = (
+                f"the gradient is not finite although the loss is ({loss:g}): the weights stay, "
+                f"{self.skipped} steps skipped so far; lower the learning rate or rho"
             )
+        elif not (math.isfinite(loss) or self._has_warned):
+            self._has_warned = True
+            text = (
+                f"the loss is {loss} in step {self._steps}: the weights stay, and further such steps are "
+                "only counted, in skipped; look at the examples of this batch, or lower the learning rate"
+            )
+        if text:
+            warnings.warn(text, RuntimeWarning, stacklevel=5)
 
     def _share_state(self) -> None:
         self.param_groups = self.base_optimizer.param_groups
         self.state = self.base_optimizer.state
 
+    def __repr__(self) -> str:
+        return f"{super().__repr__()} over\n{self.base_optimizer!r}"
+
     def __getstate__(self) -> dict[str, Any]:
-        own = ("model", "base_optimizer", "rho", "rule", "max_norm", "scaler", "skipped")
+        own = ["model", "base_optimizer", "rho", "rule", "max_norm", "scaler", "skipped"]
+        own += ["_built_with", "_steps", "_is_checked", "_has_warned"]
         return super().__getstate__() | {name: self.__dict__[name] for name in own}
 
 
@@ -165,12 +200,17 @@ def _scaled_step(
     scaler.update()
 
 
-def _check_kinds(model: object, base_optimizer: object, rule: object) -> None:
-    if not isinstance(base_optimizer, Optimizer):
+def _check_width(found: set[int], num_classes: int) -> None:
+    width = next(iter(found)) if len(found) == 1 else 0
+    if width and width != num_classes:
         raise InputError(
-            f"base_optimizer must be a built torch optimiser, got {base_optimizer!r}; pass for example "
-            "torch.optim.SGD(model.parameters(), lr=0.1)"
+            f"class_counts must hold one count for each of the model's {width} logits, got {num_classes}; "
+            "count the training labels by class (or give a ModuleList, if the model returns no logits)"
         )
+
+
+def _check_kinds(model: object, base_optimizer: Optimizer, rule: object) -> None:
+    check_base(base_optimizer)
     if not isinstance(model, nn.Module) or isinstance(model, DistributedDataParallel):
         raise InputError(
             f"model must be a plain module, got {type(model).__name__}; pass the module itself (of a DDP "

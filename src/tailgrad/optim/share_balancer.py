@@ -9,9 +9,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tailgrad.checks import InputError, in_range
 from tailgrad.distributed import place as among_ranks
 from tailgrad.distributed import sum_over_ranks
+from tailgrad.settings import Settings
 
 
-class ShareBalancer(nn.Module):
+class ShareBalancer(Settings, nn.Module):
     """Identity whose backward pass sends ``R (lambda_c / sum lambda) g_c / EMA|g_c|`` for class c's part.
 
     ``g_c`` is the gradient of the batch's loss with respect to the features of the examples of class c,

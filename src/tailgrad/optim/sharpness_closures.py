@@ -23,8 +23,10 @@ def listed(closure: Closure | Iterable[Closure] | None) -> list[Closure]:
     given = list(closure) if isinstance(closure, Iterable) else [closure]
     found = [c for c in given if callable(c)]
     if not found or len(found) < len(given):
+        other = next((type(c).__name__ for c in given if not callable(c)), "")
+        came = f"{type(closure).__name__} with {other}" if other and closure is not None else repr(closure)
         raise InputError(
-            f"closure must be a function that returns (losses [N], target [N]), or several, got {closure!r}; "
+            f"closure must be a function that returns (losses [N], target [N]), or several, got {came}; "
             "call step(lambda: (losses, target))"
         )
     return found
@@ -50,7 +52,7 @@ def checked(result: object, num_classes: int | None) -> tuple[Tensor, Tensor]:
     if not (isinstance(result, tuple) and len(result) == 2 and all(isinstance(r, Tensor) for r in result)):
         raise InputError(
             f"closure must return (losses [N], target [N]), got {type(result).__name__}; give one loss an "
-            "example and the class indices"
+            "example and the class indices (under Lightning, with automatic_optimization = False)"
         )
     losses, target = result
     _check_losses(losses)

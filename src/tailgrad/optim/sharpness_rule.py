@@ -10,13 +10,14 @@ from torch import Tensor
 from tailgrad.checks import InputError, in_range
 from tailgrad.optim.gradient_lists import Gradients, joint_norm
 from tailgrad.optim.sharpness_sweeps import Sweeps
+from tailgrad.settings import Shown
 from tailgrad.types import Correction
 
 TINY = 1e-12
 """Added to lengths that divide, so that a gradient of 0 moves nothing."""
 
 
-class SharpnessRule(ABC):
+class SharpnessRule(Shown, ABC):
     """Which gradients are taken at the weights and which at perturbed ones; used inside ``SAM``.
 
     Example:
@@ -49,7 +50,7 @@ class SharpnessRule(ABC):
         """What an exact resume needs; empty for a rule without memory."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - nothing to load
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Put back what ``state_dict`` gave."""
 
     @classmethod

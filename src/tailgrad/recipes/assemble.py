@@ -15,9 +15,11 @@ from tailgrad.engine.compiled import MODES
 from tailgrad.models import Classifier, create_model
 from tailgrad.optim.clip_norm import clip_norm
 from tailgrad.recipes.combine import add_to_loss
-from tailgrad.recipes.components import OWN, build
+from tailgrad.recipes.components import build
 from tailgrad.recipes.config import Config, OptimConfig, ScheduleConfig
 from tailgrad.recipes.hub import patient_only_if_reachable
+from tailgrad.recipes.own_code import OWN
+from tailgrad.recipes.own_loss import MakeLoss, make_own
 from tailgrad.recipes.stepping import (
     add_auxiliary,
     choose_objective,
@@ -29,7 +31,6 @@ from tailgrad.recipes.transforms import make_mixer, make_transforms, make_views
 from tailgrad.types import ClassInfo
 
 Say = Callable[[str], None]
-MakeLoss = Callable[[list[int]], nn.Module]
 
 
 def _silent(_: str) -> None:
@@ -95,7 +96,8 @@ def settle_pretrained(config: Config, num_classes: int, say: Say = _silent) -> b
             raise
         say(
             f"training from scratch: pretrained weights of {config.model.name} could not be had here "
-            "(neither in the cache nor to be fetched)"
+            "(neither in the cache nor to be fetched); run once where there is a network, or "
+            "set model.pretrained=false to mean it"
         )
         return False
     return True
@@ -119,20 +121,23 @@ def make_loss(
     Args:
         config: names one of tailgrad's losses and its options, and what combines class gradients.
         classes: names and training counts.
-        own: makes a loss of the user's own from the counts; the configuration then only records its name.
+        own: makes a loss of the user's own from the counts; the configuration then only records what it is.
         model: gives the loss what it shares with the head, such as an ETF's class vectors, and a second loss
             its width.
 
     Raises:
         InputError: the loss or an option is unknown, or an option is out of range; a loss of the user's own
-            is named in the configuration and not given.
+            is named in the configuration and not given, or fails.
 
     Example:
         >>> from tailgrad.recipes.compose import compose
         >>> make_loss(compose("x", "digits", "focal"), ClassInfo(("a", "b"), (3, 1))).takes
         'logits'
     """
-    loss = _named_loss(config, classes, model) if own is None else own(list(classes.counts))
+    if own is not None and config.loss.name.startswith(OWN):
+        loss = make_own(own, classes.counts)
+    else:
+        loss = _named_loss(config, classes, model)
     loss = add_to_loss(loss, config.combine, classes.num_classes)
     return loss if model is None else add_auxiliary(loss, config, model, classes.counts)
 

@@ -9,27 +9,27 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from rich.console import Console
 
 from tailgrad.checks import InputError, in_range, one_of
 from tailgrad.data import Source
-from tailgrad.data.source import safe_name
 from tailgrad.engine import Diverged
-from tailgrad.files import clear_partial, write_json, write_text, write_with
-from tailgrad.recipes.compose import merge, overlay
+from tailgrad.files import write_json, write_text, write_with
+from tailgrad.recipes.announce import work
+from tailgrad.recipes.chosen_methods import Chosen, Methods, choose
+from tailgrad.recipes.compose import merge
 from tailgrad.recipes.conclude import conclude, figure, mcnemar
 from tailgrad.recipes.config import METHOD_KEYS, Config
-from tailgrad.recipes.configure import as_overlay, configure, own_losses
+from tailgrad.recipes.configure import configure
 from tailgrad.recipes.crew import refuse_crew
 from tailgrad.recipes.crossed import with_crossed
-from tailgrad.recipes.folder_lock import holds_files
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.jobs import check_jobs
 from tailgrad.recipes.many_runs import failure, run_many, title
 from tailgrad.recipes.run_folder import RunFolder, differing_keys, environment, read_json
 from tailgrad.recipes.spread import ENGINES, Spread, usual_jobs
+from tailgrad.recipes.study_folder import start_study
 from tailgrad.recipes.study_runs import StudyRuns
-from tailgrad.recipes.talk import Talk
+from tailgrad.recipes.talk import Listener, Talk
 from tailgrad.report import write_report
 from tailgrad.untrusted import of_shape, parse_yaml, yaml_text
 
@@ -59,9 +59,6 @@ class Study:
         return self.folder / "report.html"
 
 
-Methods = Sequence[str] | Mapping[str, Any]
-
-
 def compare(
     source: Any,
     methods: Methods,
@@ -72,7 +69,7 @@ def compare(
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    console: Console | None = None,
+    console: Listener = "stderr",
     jobs: int | str | None = None,
     engine: str = "local",
     address: str | None = None,
@@ -84,14 +81,17 @@ def compare(
 
     Args:
         source: as for ``train``.
-        methods: names or YAML files, or a mapping from a name of yours to a name, an overlay or a loss class.
+        methods: names, YAML files, or what makes a loss (a class, a function of the class counts, a
+            ``functools.partial`` of either); or a mapping from names of yours to these or to overlays.
+            ``all`` among names, or ``all:loss`` and the like, stands for every method that suits.
         seeds: number of seeds, at least 1; below 3 nothing much can be told.
         split_seeds: splits that are crossed with the seeds: how many, or which. None follows the rule above.
         regime: name or YAML file; default that of the source.
         overrides: laid over every run; keys of the regime only. ``train.max_minutes`` limits the whole study.
         out: study folder; default ``studies/<data>.<regime>``.
         resume: go on with that folder: finished runs are kept, others finished; seeds and methods may grow.
-        console: where to say what happens; None is silent.
+            A method that ran there and is not named any more still counts as a test.
+        console: where to say what happens: a console, "stderr", or None for silence.
         jobs: runs at once, each in a process of its own, with the same result; "auto" is as many as memory
             and cores allow. By default 1, on a cluster "auto".
         engine: "local", or "ray" for a cluster, which must see the study folder and the source.
@@ -115,19 +115,17 @@ def compare(
     refuse_crew("compare")
     one_of("engine", engine, ENGINES)
     spread = Spread(usual_jobs(engine) if jobs is None else check_jobs(jobs), engine, address)
-    overlays = _overlays(methods)
-    above = regime_only(overrides or {})
-    talk = Talk(console)
-    pairs = _pairs(seeds, split_seeds)
-    plans, opened = _plans(source, overlays, regime, above, pairs)
+    talk, above = Talk(console), regime_only(overrides or {})
+    chosen = choose(source, methods, regime, above, talk)
+    plans, opened = _plans(source, chosen, regime, above, _pairs(seeds, split_seeds))
     first = plans[0]
     folder = Path(out) if out is not None else Path("studies") / f"{opened.name}.{first.regime}"
-    differences = [key for key in differing_keys(plans[: len(overlays)]) if key != "method"]
-    runs = StudyRuns(folder, opened, talk, own_losses(methods))
+    runs = StudyRuns(folder, opened, talk, chosen.own)
     spread = spread.checked(first, runs.own_losses, talk)
+    chosen.try_own(first, opened)
     with fresh_folder(folder):
-        _start(folder, plans, list(overlays), resume, talk)
-        talk(f"{len(plans)} runs; the methods differ in {', '.join(differences) or 'nothing'}")
+        dropped = start_study(folder, plans, chosen, resume=resume)
+        _announce(runs, plans, chosen, dropped)
         try:
             results = _results(runs, plans, spread)
         except (Diverged, InputError):
@@ -135,14 +133,45 @@ def compare(
             raise
         one_split = "test" in opened.given or _is_one_split(plans)
         with of_shape(folder):
-            comparison = conclude(results, own_test=one_split, focus=first.focus)
-            tested = {c.method: runs.folder(c) for c in plans[: len(overlays)]}
+            comparison = conclude(results, own_test=one_split, focus=first.focus, dropped=dropped)
+            tested = {c.method: runs.folder(c) for c in plans[: len(chosen.overlays)]}
             comparison["mcnemar_seed0"] = mcnemar(tested)
             if one_split and comparison["unit"] == "seed":
                 comparison["paired"] = with_crossed(comparison["paired"], _folders(runs, plans))
-        _write(folder, differences, comparison, results)
+        _write(folder, _differences(plans, chosen), comparison, results)
         write_report(folder, source=opened)
     return Study(folder, read_json(folder / "comparison.json"))
+
+
+def _announce(runs: StudyRuns, plans: Sequence[Config], chosen: Chosen, dropped: Sequence[str]) -> None:
+    """Say what all runs share, what is left out, how many runs there are, and how much work is left."""
+    first, talk = plans[0], runs.talk
+    talk(
+        f"regime {first.regime}: {first.model.name}, {first.optim.name} lr {first.optim.lr:g}, "
+        f"{first.schedule.name}, {first.train.epochs} epochs, batch {first.train.batch_size}, "
+        f"augmentation {', '.join(first.train.augment) or 'none'}"
+    )
+    for name, why in chosen.reasons.items():
+        talk(f"left out: {name}: {why}")
+    if dropped:
+        talk(
+            f"warning: ran in this study before and not compared any more: {', '.join(dropped)}; p values "
+            "still count each as a test"
+        )
+    pending = [config for config in plans if not runs.finished(config)]
+    done = "" if len(pending) == len(plans) else f", {len(plans) - len(pending)} of them finished"
+    much = _work(runs, pending) / first.train.epochs
+    costs = f"; about the work of {much:.0f} runs of cross-entropy" if round(much) > len(pending) else ""
+    differences = ", ".join(_differences(plans, chosen)) or "nothing"
+    talk(f"{len(plans)} runs{done}{costs}; the methods differ in {differences}")
+
+
+def _work(runs: StudyRuns, plans: Sequence[Config]) -> float:
+    return sum(work(config, runs.opened.num_classes) for config in plans)
+
+
+def _differences(plans: Sequence[Config], chosen: Chosen) -> list[str]:
+    return [key for key in differing_keys(list(plans[: len(chosen.overlays)])) if key != "method"]
 
 
 def _report_what_is_left(runs: StudyRuns, plans: Sequence[Config]) -> None:
@@ -166,36 +195,20 @@ def _results(runs: StudyRuns, plans: Sequence[Config], spread: Spread) -> dict[s
             run_many(runs, plans, workers)
     results: dict[str, list[dict[str, Any]]] = {config.method: [] for config in plans}
     failed: dict[str, dict[str, Any]] = {}
-    for left, config in zip(range(len(plans), 0, -1), plans, strict=True):
-        runs.talk.runs_left, runs.talk.is_study = left, True
+    pending = [config for config in plans if not runs.finished(config)]
+    runs.talk.is_study = True
+    for config in plans:
+        runs.talk.runs_left, runs.talk.work_left = max(1, len(pending)), _work(runs, pending)
         try:
             results[config.method].append(runs.result(config))
         except Diverged as error:
             failed[title(config)] = {"kind": "diverged", "text": str(error)}
             write_json(runs.folder(config).path / "failure.json", failed[title(config)])
             runs.talk(f"{title(config)} failed: {error}")
+        pending = [other for other in pending if other is not config]
     if failed:
         raise failure(failed, len(plans), runs.path)
     return results
-
-
-def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
-    if isinstance(methods, str):
-        raise InputError(f"methods must be a list of names, got the text {methods!r}; write [{methods!r}]")
-    pairs = methods.items() if isinstance(methods, Mapping) else [(Path(str(m)).stem, m) for m in methods]
-    found: dict[str, Mapping[str, Any]] = {}
-    for name, method in pairs:
-        if Path(name).name != name:
-            raise InputError(
-                f"methods must have names that can name a folder, got {name!r}; take {safe_name(name)!r}"
-            )
-        if name in found:
-            raise InputError(f"methods must be distinct, got {name!r} twice; name each once")
-        content = as_overlay(method)
-        found[name] = {**(overlay("methods", content) if isinstance(content, str) else content), "name": name}
-    if not found:
-        raise InputError(f"methods must hold at least one name, got {methods!r}; see `tailgrad methods`")
-    return found
 
 
 def regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -238,61 +251,19 @@ def _is_one_split(plans: Sequence[Config]) -> bool:
 
 def _plans(
     source: Any,
-    overlays: Mapping[str, Mapping[str, Any]],
+    chosen: Chosen,
     regime: str | None,
     overrides: Mapping[str, Any],
     pairs: Sequence[Mapping[str, int]],
 ) -> tuple[list[Config], Source]:
-    plans, opened = [], source
+    plans: list[Config] = []
+    opened: Any = chosen.opened or source
     for pair in pairs:
-        for method in overlays.values():
+        for method in chosen.overlays.values():
             layered = merge(overrides, pair)
             config, opened = configure(source, opened=opened, method=method, regime=regime, overrides=layered)
             plans.append(config)
     return plans, opened
-
-
-def _splits(plans: Sequence[Config]) -> list[int | None]:
-    return list(dict.fromkeys(config.split_seed for config in plans))
-
-
-def _start(folder: Path, plans: Sequence[Config], methods: Sequence[str], resume: bool, talk: Talk) -> None:
-    if folder.exists() and (not folder.is_dir() or (holds_files(folder) and not resume)):
-        raise InputError(
-            f"study folder must be new, got {folder}, which exists; choose another with --out, "
-            "or add --resume"
-        )
-    clear_partial(folder, below=False)
-    first = plans[0]
-    content: dict[str, Any] = {
-        "source": first.source,
-        "regime": first.regime,
-        "methods": list(methods),
-        "seeds": len({config.seed for config in plans}),
-        **({} if first.split_seed is None else {"split_seeds": _splits(plans)}),
-        "focus": first.focus,
-    }
-    if (folder / "study.yaml").exists():
-        _check_same_study(folder / "study.yaml", content)
-    write_text(folder / "study.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    talk(
-        f"regime {first.regime}: {first.model.name}, {first.optim.name} lr {first.optim.lr:g}, "
-        f"{first.schedule.name}, {first.train.epochs} epochs, batch {first.train.batch_size}, "
-        f"augmentation {', '.join(first.train.augment) or 'none'}"
-    )
-
-
-def _check_same_study(path: Path, content: Mapping[str, Any]) -> None:
-    try:
-        before = parse_yaml(yaml_text(path))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} must be a readable study, got {error}; restore it") from error
-    for key in ("source", "regime", "focus"):
-        if isinstance(before, dict) and before.get(key) != content[key]:
-            raise InputError(
-                f"{key} must stay as the study in {path.parent} was started, with {before.get(key)!r}, got "
-                f"{content[key]!r}; use another --out"
-            )
 
 
 def _write(

@@ -12,6 +12,7 @@ from tailgrad.checks import InputError, nearest, one_of
 from tailgrad.heads.names import snake_case
 from tailgrad.models.create_model import BACKBONES, TIMM
 from tailgrad.recipes.config import Config
+from tailgrad.recipes.own_code import OWN
 
 NONE = "none"
 
@@ -57,10 +58,6 @@ def components(part: str) -> dict[str, type]:
     # What a folder resolves on use only, and stands on another framework, is never named in a recipe.
     classes = [item for name in module.__all__ if inspect.isclass(item := vars(module).get(name))]
     return {snake(item.__name__): item for item in classes if counts(item)}
-
-
-OWN = "own:"
-"""What the name of a loss class of the user's own begins with."""
 
 
 def check_names(config: Config) -> None:

@@ -1,6 +1,7 @@
 """From finished runs to rows, paired differences and a sentence."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from tailgrad.recipes.run_folder import RunFolder
 
 _NO_SPREAD = 1e-12
 METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "worst_f1", "tuned_macro_f1")
+GROUP_METRICS = ("recall_many", "recall_medium", "recall_few")
+"""Mean recall of the classes with many, medium and few training images, where all runs have such."""
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -32,7 +35,11 @@ def figure(result: Mapping[str, Any], metric: str) -> float:
     """One test figure of a run's result.
 
     ``focus_f1`` is the F1 of the class in focus at its threshold; ``tuned_`` figures are those with one
-    threshold a class, tuned on validation data.
+    threshold a class, tuned on validation data; ``recall_few`` and the like are the mean recall of a group of
+    classes by training count.
+
+    Raises:
+        KeyError: the run has no such figure.
 
     Example:
         >>> figure({"test": {"macro_f1": {"value": 0.5}}}, "macro_f1")
@@ -43,12 +50,16 @@ def figure(result: Mapping[str, Any], metric: str) -> float:
     if metric.startswith("tuned_"):
         return float(result["tuned"][metric.removeprefix("tuned_")])
     test = result["test"]
+    if metric in GROUP_METRICS:
+        return _group_recalls(result)[metric]
     if metric == "worst_f1":
         return min(float(row["f1"]["value"]) for row in test["classes"] if row["support"])
     return float(test[metric]["value"])
 
 
-def conclude(results: Results, *, own_test: bool, focus: str | None = None) -> dict[str, Any]:
+def conclude(
+    results: Results, *, own_test: bool, focus: str | None = None, dropped: Sequence[str] = ()
+) -> dict[str, Any]:
     """Compare every method with the first one, by seed, or by split where splits have several seeds each.
 
     Args:
@@ -56,12 +67,13 @@ def conclude(results: Results, *, own_test: bool, focus: str | None = None) -> d
         own_test: whether all runs share one test set, brought by the source or fixed by ``split_seed``;
             otherwise splits are drawn anew and intervals take the Nadeau-Bengio variance.
         focus: the class in focus, if any; its F1 is then the headline.
+        dropped: methods that were compared before and are not any more; Holm's correction counts them.
 
     Returns:
         ``metric`` (the headline), ``unit`` (``seed`` or ``split``: what one pair is), ``rows`` (means with
         intervals), ``paired`` (differences to the first method, Holm-corrected over methods within a
         metric, and what could have been seen), ``conclusion`` (a sentence or two); ``ranks`` of the headline
-        from three methods and six pairs on.
+        from three methods and six pairs on; ``dropped`` where there are such.
 
     Raises:
         InputError: methods that did not run the same seeds and splits.
@@ -75,7 +87,7 @@ def conclude(results: Results, *, own_test: bool, focus: str | None = None) -> d
         >>> conclude({"a": [one], "b": [one]}, own_test=True)["conclusion"]
         'With one seed nothing can be concluded: run at least three (--seeds 3).'
     """
-    metrics = (("focus_f1",) if focus else ()) + METRICS
+    metrics = (("focus_f1",) if focus else ()) + METRICS + _groups(results)
     first, units = next(iter(results)), _units(results)
     ratio = None if own_test else _ratio(results[first])
     values = {metric: _values(results, metric, units) for metric in metrics}
@@ -89,11 +101,26 @@ def conclude(results: Results, *, own_test: bool, focus: str | None = None) -> d
             for name, figures in found.items()
         ],
         "paired": [
-            row for metric, found in values.items() for row in _paired(found, metric, ratio, units.name)
+            row
+            for metric, found in values.items()
+            for row in _paired(found, metric, ratio, units.name, len(dropped))
         ],
+        **({"dropped": list(dropped)} if dropped else {}),
         **_ranks(values[metrics[0]], own_test),
     }
-    return content | {"conclusion": _sentence(content, units)}
+    return content | {"conclusion": _sentence(content, units) + _also_tested(dropped)}
+
+
+def _groups(results: Results) -> tuple[str, ...]:
+    """Groups of classes that every run has."""
+    shared = set.intersection(*(set(_group_recalls(run)) for runs in results.values() for run in runs))
+    return tuple(metric for metric in GROUP_METRICS if metric in shared)
+
+
+def _group_recalls(result: Mapping[str, Any]) -> dict[str, float]:
+    groups = result["test"].get("groups", ())
+    recalls = {f"recall_{group['name']}": float(group["recall"]["value"]) for group in groups}
+    return {metric: value for metric, value in recalls.items() if isfinite(value)}
 
 
 def _units(results: Results) -> Units:
@@ -140,13 +167,14 @@ def _row(name: str, metric: str, values: Sequence[float], ratio: float | None, u
 
 
 def _paired(
-    values: Mapping[str, Sequence[float]], metric: str, ratio: float | None, unit: str
+    values: Mapping[str, Sequence[float]], metric: str, ratio: float | None, unit: str, dropped: int
 ) -> list[dict[str, Any]]:
+    """Differences to the first method; what was dropped counts as tests that found nothing."""
     first, *others = values
     found = [
         paired_difference(values[name], values[first], test_train_ratio=ratio, unit=unit) for name in others
     ]
-    corrected = holm([difference.p for difference in found])
+    corrected = holm([*(difference.p for difference in found), *[1.0] * dropped])[: len(found)]
     rows = []
     for name, difference, p_holm in zip(others, found, corrected, strict=True):
         verdict = difference.verdict
@@ -154,7 +182,7 @@ def _paired(
             verdict = "cannot be told"
         signed = wilcoxon(values[name], values[first])
         extra = {"verdict": verdict, "p_holm": p_holm, "wilcoxon_p": signed}
-        seen = _seen(values[name], values[first], ratio, tests=len(others))
+        seen = _seen(values[name], values[first], ratio, tests=len(others) + dropped)
         row = {"method": name, "against": first, "metric": metric}
         rows.append({**row, **difference.to_dict(), **extra, **seen})
     return rows
@@ -183,6 +211,13 @@ def _sentence(content: Mapping[str, Any], units: Units) -> str:
         return f"One method over {units.words}: nothing to compare."
     parts = "; ".join(_clause(row, name) for row in rows)
     return f"Over {units.words}, {parts}.{_limit(rows, units)}"
+
+
+def _also_tested(dropped: Sequence[str]) -> str:
+    if not dropped:
+        return ""
+    names = ", ".join(dropped)
+    return f" Compared before and left out now, but counted as tests by Holm's correction: {names}."
 
 
 def _limit(rows: Sequence[Mapping[str, Any]], units: Units) -> str:

@@ -307,6 +307,8 @@ class InterferenceConfig(Section):
     max_per_class: Count = 200
     folds: Annotated[int, Field(ge=0)] = 8
     """disjoint parts of each class, for the error bars; 0 for none"""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """about the most that one of these measurements may take: it is then of as many images as that allows"""
     monitor_every: Annotated[int, Field(ge=0)] = 0
     """steps between two looks at the class gradients of training, into ``metrics.jsonl``; 0 for none"""
 

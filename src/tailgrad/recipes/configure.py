@@ -1,6 +1,5 @@
 """From what a user names to a configuration: source, recipe, regime, method, overrides."""
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,13 @@ from torch import nn
 
 from tailgrad.checks import InputError, one_of
 from tailgrad.data import Source
-from tailgrad.recipes.assemble import (
-    MakeLoss,
-    device_of,
-    head_name,
-)
+from tailgrad.recipes.assemble import device_of, head_name
 from tailgrad.recipes.combinations import check_combine
-from tailgrad.recipes.components import OWN, check_names, check_options, components
+from tailgrad.recipes.components import check_names, check_options, components
 from tailgrad.recipes.compose import ABOUT, compose, merge, overlay
 from tailgrad.recipes.config import Config
+from tailgrad.recipes.own_code import OWN
+from tailgrad.recipes.own_loss import MakeLoss, is_factory, own_name, own_options, unwrapped
 from tailgrad.recipes.prepare import open_config, split_seed
 from tailgrad.recipes.stepping import check_together
 
@@ -65,41 +62,71 @@ def configure(
 
 
 def as_overlay(method: Any) -> str | Mapping[str, Any]:
-    """A method as a name or an overlay; a loss class stands for itself on the regime's default head.
+    """A method as a name or an overlay; what makes a loss stands for it on the regime's default head.
+
+    Args:
+        method: name, YAML file, overlay, loss class, function of the class counts, or ``functools.partial``
+            of one of the last two. Settings and a hash of code of the user's own go into the overlay.
 
     Raises:
         InputError: it is none of these.
 
     Example:
+        >>> from functools import partial
         >>> from tailgrad.losses import FocalLoss
-        >>> as_overlay(FocalLoss)["loss"]["name"]
-        'focal'
+        >>> as_overlay(partial(FocalLoss, gamma=1.0))["loss"]
+        {'name': 'focal', 'options': {'gamma': 1.0}}
     """
-    if isinstance(method, str | Mapping):
-        return method
+    if isinstance(method, str | Path | Mapping):
+        return str(method) if isinstance(method, Path) else method
+    if isinstance(method, nn.Module):
+        kind = type(method).__name__
+        raise InputError(
+            f"method must make a loss for the class counts of every split, got a {kind} that is made; give "
+            f"the class {kind}, or functools.partial({kind}, name=value)"
+        )
+    made, settings = unwrapped(method)
     for name, item in components("losses").items():
-        if method is item:
-            return {"name": name, "loss": {"name": name}}
-    if inspect.isclass(method) and issubclass(method, nn.Module):
-        return {"name": method.__name__, "loss": {"name": f"{OWN}{method.__name__}"}}
+        if made is item:
+            return {"name": name, "loss": {"name": name, "options": settings}}
+    if is_factory(made):
+        name = own_name(made)
+        return {"name": name, "loss": {"name": f"{OWN}{name}", "options": own_options(method, settings)}}
     raise InputError(
-        f"method must be a name, a YAML file, an overlay or a loss class, got {method!r}; see "
-        "`tailgrad methods`"
+        "method must be a name, a YAML file, an overlay, a loss class or a function of the class counts, got "
+        f"{method!r}; see `tailgrad methods`"
     )
 
 
+def by_name(methods: Any) -> list[tuple[str, Any]]:
+    """Methods with their names, in order: those of a mapping, else each one's own.
+
+    Example:
+        >>> by_name(["csba", "mine.yaml"])
+        [('csba', 'csba'), ('mine', 'mine.yaml')]
+    """
+    if isinstance(methods, Mapping):
+        return list(methods.items())
+    return [(_own_name(method), method) for method in methods]
+
+
+def _own_name(method: Any) -> str:
+    if isinstance(method, str | Path):
+        return Path(method).stem
+    found = as_overlay(method)
+    return str(found.get("name", "own") if isinstance(found, Mapping) else found)
+
+
 def own_losses(methods: Any) -> dict[str, MakeLoss]:
-    """The loss classes of the user's own among methods by name.
+    """What makes losses of the user's own among methods, by the method's name.
 
     Example:
         >>> own_losses({"a": "csba", "mine": nn.CrossEntropyLoss})
         {'mine': <class 'torch.nn.modules.loss.CrossEntropyLoss'>}
     """
-    if not isinstance(methods, Mapping):
-        return {}
     known = list(components("losses").values())
-    own: dict[str, Any] = {name: item for name, item in methods.items() if inspect.isclass(item)}
-    return {name: item for name, item in own.items() if item not in known}
+    made = {name: method for name, method in by_name(methods) if callable(method)}
+    return {name: method for name, method in made.items() if unwrapped(method)[0] not in known}
 
 
 def run_name(source: Source, config: Config) -> str:

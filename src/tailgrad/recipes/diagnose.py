@@ -18,6 +18,7 @@ from tailgrad.recipes.assemble import class_weights_of, device_of, make_loss, ma
 from tailgrad.recipes.compose import merge, validate
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import configure
+from tailgrad.recipes.own_code import OWN
 from tailgrad.recipes.prepare import Prepared, prepare
 from tailgrad.recipes.restore import check_classes, load_state, restore
 from tailgrad.recipes.run_folder import RunFolder
@@ -88,7 +89,8 @@ def diagnose(
 
 
 def _extras(config: Config, ready: Prepared, network: Any, is_run: bool) -> Extras:
-    weights = class_weights_of(make_loss(config, ready.classes, model=network)) if is_run else None
+    known = is_run and not config.loss.name.startswith(OWN)  # code of the user's own is not in the folder
+    weights = class_weights_of(make_loss(config, ready.classes, model=network)) if known else None
     return Extras(train_counts=ready.classes.counts, class_weights=weights)
 
 

@@ -22,6 +22,7 @@ from tailgrad.recipes.advise_run import advise_on, as_fields
 from tailgrad.recipes.after_training import fit_chain, make_chain
 from tailgrad.recipes.assemble import class_weights_of
 from tailgrad.recipes.config import Config
+from tailgrad.recipes.hurried import BESIDES, TRIED, ClassesInTurn, images_within, seconds_per_image
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.predictions import save_predictions
 from tailgrad.recipes.prepare import Prepared
@@ -35,26 +36,38 @@ BATCH = 256
 _CELLS = 2**22
 
 
-def measure_part(job: Job, parts: tuple[str, ...]) -> Interference:
+def measure_part(job: Job, parts: tuple[str, ...], minutes: float | None = None) -> Interference:
     """Interference of the current model on parts of the data.
+
+    Args:
+        job: the run.
+        parts: of its data.
+        minutes: about the most it may take; None takes ``interference.max_per_class`` of each class.
 
     Example: see ``recipes.train``.
     """
+    most = None if minutes is None else _affordable(job, parts, minutes)
     with (
         as_one_process(),  # each rank measures all
         job.say.counting(f"measuring class gradients ({', '.join(parts)})") as progress,
     ):
-        return measure(
+        found = measure(
             job.learner.network,
-            _pairs(job, parts, progress),
+            _pairs(job, parts, progress, most),
             parameters=job.config.interference.parameters,
             max_per_class=job.config.interference.max_per_class,
             folds=job.config.interference.folds,
             class_names=job.ready.classes.names,
             extras=Extras(
-                train_counts=job.ready.classes.counts, class_weights=class_weights_of(job.learner.loss)
+                null_examples=None if most is None else BESIDES,
+                train_counts=job.ready.classes.counts,
+                class_weights=class_weights_of(job.learner.loss),
             ),
         )
+    if most is not None:
+        known = sum(len(job.ready.index(part)) for part in parts)
+        job.say(f"class gradients of {int(found.counts.sum())} of {known} images, for want of time")
+    return found
 
 
 def keep_interference(job: Job, name: str, parts: tuple[str, ...]) -> Interference | None:
@@ -63,7 +76,7 @@ def keep_interference(job: Job, name: str, parts: tuple[str, ...]) -> Interferen
     Example: see ``recipes.train``.
     """
     try:
-        found = measure_part(job, parts)
+        found = measure_part(job, parts, job.config.interference.minutes)
     except InputError as error:
         job.say(f"interference ({name}) could not be measured: {error}")
         return None
@@ -73,9 +86,22 @@ def keep_interference(job: Job, name: str, parts: tuple[str, ...]) -> Interferen
     return found
 
 
-def _pairs(job: Job, parts: tuple[str, ...], told: Told) -> Iterator[tuple[Tensor, Tensor]]:
-    for batch in each(job.ready.mixed(parts, BATCH), told):
+def _pairs(job: Job, parts: tuple[str, ...], told: Told, most: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    loader = job.ready.mixed(parts, BATCH)
+    if most is not None:
+        loader = loader.ordered(ClassesInTurn(loader.target, most))
+    for batch in each(loader, told):
         yield job.learner.images(batch.inputs), job.learner.fabric.to_device(batch.target)
+
+
+def _affordable(job: Job, parts: tuple[str, ...], minutes: float) -> int | None:
+    """How many images a measurement may take; None where the time is enough for all that are wanted."""
+    some = job.ready.mixed(parts, TRIED)
+    images = job.learner.images(next(iter(some)).inputs)
+    rate = seconds_per_image(job.learner.network, images)
+    most = images_within(minutes, rate, job.ready.classes.num_classes)
+    wanted = torch.bincount(some.target).clamp(max=job.config.interference.max_per_class).sum()
+    return None if most >= int(wanted) else most
 
 
 class EarlyConflict:

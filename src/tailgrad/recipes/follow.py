@@ -32,7 +32,9 @@ class RunState:
         headline: name of the validation figure that chooses the epoch.
         losses: training loss of every finished epoch.
         scores: the headline of every finished epoch.
-        worst: (class, recall) of the worst classes after the last epoch, on validation images.
+        worst: (class, recall) of the worst classes on validation images, after the last epoch, or after the
+            epoch whose network is kept once the run has ended.
+        kept: that epoch, None while the run goes on.
         conflict: what the latest measurement says, in one or two sentences.
         test: macro-F1 on the test part, once there is one.
         quiet: seconds since the run last wrote.
@@ -52,6 +54,7 @@ class RunState:
     losses: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     worst: tuple[tuple[str, float], ...] = ()
+    kept: int | None = None
     conflict: str = ""
     test: float | None = None
     quiet: float = 0.0
@@ -134,6 +137,7 @@ def run_state(path: Path) -> RunState:
     progress = _mapping(path / "progress.json")
     last: Mapping[str, Any] = rows[-1] if rows else {}
     epochs = int(_number(train.get("epochs")))
+    kept = next((row for row in rows if row.get("epoch") == result.get("best_epoch")), None)
     headline = _headline(config, train, last)
     return RunState(
         name=path.name,
@@ -145,7 +149,8 @@ def run_state(path: Path) -> RunState:
         headline=headline,
         losses=_column(rows, "train_loss"),
         scores=_column(rows, f"val_{headline}"),
-        worst=_worst(last),
+        worst=_worst(last if kept is None else kept),
+        kept=None if kept is None else int(_number(kept.get("epoch"))),
         conflict=_conflict(path / "interference"),
         test=_part(_part(result, "test"), "macro_f1").get("value"),
         quiet=_quiet(path),

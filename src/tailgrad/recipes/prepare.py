@@ -187,6 +187,28 @@ def prepare(
     return Prepared(source, split, size, classes, own_test, images, config.data, _reading(config), wrong)
 
 
+def training_classes(config: Config, source: Source) -> ClassInfo:
+    """Names and training counts of a run, nearly: copies of images are not looked for, nor is any read.
+
+    Args:
+        config: says which profile and split.
+        source: is not changed.
+
+    Raises:
+        InputError: the profile or the split cannot be had.
+
+    Example:
+        >>> from tailgrad.data import open_source
+        >>> training_classes(Config(source="digits-lt"), open_source("digits-lt")).counts[:3]
+        (109, 81, 58)
+    """
+    alone = np.arange(len(source.items), dtype=np.int64)
+    seed = split_seed(config, "test" in source.given)
+    thinned, groups = _thinned(source, alone, config, seed)
+    split = make_split(thinned, seed=seed, val=config.data.val, test=config.data.test, groups=groups)
+    return ClassInfo(thinned.class_names, _counts(thinned, split.train))
+
+
 def _relabelled(source: Source, split: Split, data: DataConfig, say: Say) -> Source:
     """The source with wrong training labels where they are asked for, the same for every seed of a split."""
     if not data.label_noise:

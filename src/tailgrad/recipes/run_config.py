@@ -24,7 +24,6 @@ from tailgrad.models import check_map
 from tailgrad.recipes.after_training import make_chain
 from tailgrad.recipes.announce import announce
 from tailgrad.recipes.assemble import (
-    MakeLoss,
     assemble,
     head_name,
     make_loss,
@@ -40,6 +39,7 @@ from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.loggers import live_logs
 from tailgrad.recipes.orders import training_loader
+from tailgrad.recipes.own_loss import MakeLoss, own_errors
 from tailgrad.recipes.prepare import FEW_IN_FOCUS, Prepared, prepare
 from tailgrad.recipes.prior import method_ledger
 from tailgrad.recipes.run_folder import RunFolder, config_text, with_settled
@@ -98,7 +98,7 @@ def run_config(
         prepared: data shared with other runs of a study.
         resume: go on with what the folder holds.
         talk: who listens.
-        own_loss: a loss class of the user's own, called with the class counts.
+        own_loss: makes a loss of the user's own, called with the class counts.
 
     Example: see ``train``.
     """
@@ -112,13 +112,16 @@ def run_config(
         if processes > 1:
             say(f"{processes} processes share every batch")
         config = folder.start(config, resume=resume)
+        if folder.bereft:
+            say(f"warning: {folder.path} has a result and no predictions.parquet; it is evaluated again")
         ready = (prepared or prepare(config, opened, say)).for_run()
         keep_split(folder, ready)
         with threads_of(config):
             job, seconds = _job(config, folder, ready, say, own_loss)
             announce(job, seconds)
-            fitted = _fit(job)
-            result = finish(job, fitted, run_stages(job, _meta(job), fitted))
+            with own_errors(own_loss, job.learner.loss):
+                fitted = _fit(job)
+                result = finish(job, fitted, run_stages(job, _meta(job), fitted))
         if prepared is None:  # in a study the report of the whole replaces those of its runs
             first_does(lambda: write_report(folder.path, source=ready.source))
     say(f"{config.method}, seed {config.seed}: test macro-F1 {result['test']['macro_f1']['value']:.3f}")

@@ -17,6 +17,7 @@ from tailgrad.files import clear_partial, write_json, write_text
 from tailgrad.recipes.compose import validate
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.folder_lock import holds_files
+from tailgrad.recipes.own_code import CODE, OWN
 from tailgrad.untrusted import json_text, parse_json, parse_yaml, yaml_text
 
 REPORTED = ("tailgrad", "torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn", "scipy")
@@ -56,6 +57,20 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run has its result."""
         return self.result_file.exists()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has come to its end, and what it said of every image is still there."""
+        return self._ended and (self.path / "predictions.parquet").is_file()
+
+    @property
+    def bereft(self) -> bool:
+        """Whether the run has come to its end and has lost its predictions since."""
+        return self._ended and not self.complete
+
+    @property
+    def _ended(self) -> bool:
+        return self.finished and self.result().get("status") == "finished"
 
     def result(self) -> dict[str, Any]:
         """The result of a finished run.
@@ -203,6 +218,7 @@ def environment() -> dict[str, Any]:
 
 FREE_KEYS = (
     "train.max_minutes",
+    "interference.minutes",
     "train.device",
     "train.devices",
     "train.loggers",
@@ -215,18 +231,29 @@ FREE_KEYS = (
     "data.prefetch",
     "report.images",
 )
-"""Keys that may change between two sittings of a run, since they do not change numbers."""
+"""Keys that may change between two sittings of a run, since they change no training."""
 
 
 def _check_same(before: Config, now: Config, path: Path) -> None:
     a, b = flat(before.model_dump(mode="json")), flat(now.model_dump(mode="json"))
     for key in a:
         was_auto = key.rpartition(".")[2] in SETTLED and b[key] == "auto"
+        if key == "loss.options" and _is_other_code(a[key], b[key]):
+            raise InputError(
+                f"the code of loss {now.loss.name.removeprefix(OWN)} must stay as the run in {path} was "
+                "started, got code that differs: what is there was trained with the code before; use "
+                f"another --out, or remove {path} to train it again"
+            )
         if a[key] != b.get(key) and key not in FREE_KEYS and not was_auto:
             raise InputError(
                 f"{key} must stay as the run in {path} was started, with {a[key]!r}, got {b.get(key)!r}; "
                 "use another --out for another configuration"
             )
+
+
+def _is_other_code(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether nothing but the code of a loss of the user's own differs."""
+    return before != now and CODE in now and {**before, CODE: ""} == {**now, CODE: ""}
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

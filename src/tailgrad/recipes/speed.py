@@ -22,6 +22,8 @@ Say = Callable[[str], None]
 AUTO = "auto"
 _LONG_TRIAL = ("compile", "fused")
 _TRIED = ("precision", "channels_last", *_LONG_TRIAL)
+_STEP = 0.5  # seconds, of which the short trial takes some 25
+_FEW = 8
 _LONG = 60.0
 """Seconds that a run has to take for a compiled way to be worth trying."""
 
@@ -129,7 +131,7 @@ class _Choice:
 
     def choose(self, steps: int) -> Trial:
         if AUTO not in (getattr(self.config.train, key) for key in _LONG_TRIAL):
-            return fastest(self._timed(self._plain_ways()))
+            return fastest(self._shortly_timed(self._plain_ways()))
         known = recall(self._key()) if self._alone else []
         trials = known or self._tuned(steps)
         chosen = fastest(trials, steps)
@@ -202,6 +204,14 @@ class _Choice:
             return []
         again, *found = self._timed([plain, *ways], repeats=5)
         return [replace(one, seconds=one.seconds * plain.seconds / again.seconds) for one in found]
+
+    def _shortly_timed(self, ways: list[Trial]) -> list[Trial]:
+        """On so many images of the batch that a step takes about ``_STEP`` seconds, and scaled to all."""
+        whole, few = len(self.images), self.images[:_FEW]
+        (one,) = replace(self, images=few)._timed(ways[:1], repeats=1)
+        some = self.images[: max(_FEW, int(_STEP / one.seconds * len(few)))]
+        found = replace(self, images=some)._timed(ways)
+        return [replace(way, seconds=way.seconds * whole / len(some)) for way in found]
 
     def _timed(self, ways: list[Trial], repeats: int = 3) -> list[Trial]:
         settings = self.config.optim

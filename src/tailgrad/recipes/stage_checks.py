@@ -8,9 +8,10 @@ from torch import nn
 from tailgrad.checks import InputError
 from tailgrad.heads import Linear
 from tailgrad.optim import MaxNorm
-from tailgrad.recipes.assemble import MakeLoss, make_loss
+from tailgrad.recipes.assemble import make_loss
 from tailgrad.recipes.config import AuxiliaryConfig, CombineConfig, Config, SharpnessConfig, StageConfig
 from tailgrad.recipes.orders import make_order
+from tailgrad.recipes.own_loss import MakeLoss
 from tailgrad.recipes.transforms import make_mixer
 from tailgrad.types import ClassInfo
 

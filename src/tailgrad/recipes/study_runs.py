@@ -12,10 +12,11 @@ from tailgrad.checks import InputError
 from tailgrad.data import Source
 from tailgrad.engine import Interrupted
 from tailgrad.files import write_json, write_with
-from tailgrad.recipes.assemble import MakeLoss, make_model, settle_pretrained
+from tailgrad.recipes.assemble import make_model, settle_pretrained
 from tailgrad.recipes.compose import validate
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import run_name
+from tailgrad.recipes.own_loss import MakeLoss
 from tailgrad.recipes.prepare import Prepared, duplicates_of, prepare, split_seed
 from tailgrad.recipes.run_config import run_config
 from tailgrad.recipes.run_folder import SETTLED, RunFolder, read_json, settled, with_settled
@@ -73,9 +74,8 @@ class StudyRuns:
         return folder.result()
 
     def finished(self, config: Config) -> bool:
-        """Whether a run has come to its end."""
-        folder = self.folder(config)
-        return folder.finished and folder.result().get("status") == "finished"
+        """Whether a run has come to its end and has all that a comparison reads."""
+        return self.folder(config).complete
 
     def settle(self, config: Config) -> Config:
         """The configuration with what the study settles once for all its runs: now, or before.

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -12,22 +12,27 @@ from tailgrad.engine.observers import Observer
 from tailgrad.engine.progress import ProgressBar, ProgressLines
 from tailgrad.recipes.waiting import Told, counting, duration
 
-__all__ = ["Talk", "duration"]
+__all__ = ["Listener", "Talk", "duration"]
+Listener = Console | Literal["stderr"] | None
+"""Who hears what happens: a console, standard error, or nobody."""
 
 
 class Talk:
     """Lines and progress bars on a console; silent without one.
 
     Args:
-        console: where to write; the command line gives standard error.
+        console: where to write; "stderr" is standard error.
 
     Example:
         >>> Talk(None)("nobody hears this")
     """
 
-    def __init__(self, console: Console | None) -> None:
-        self.console = console
+    def __init__(self, console: Listener) -> None:
+        # In a notebook too lines are lines: rich would make a picture of each.
+        plain = Console(stderr=True, soft_wrap=True, force_jupyter=False) if console == "stderr" else None
+        self.console = plain if console == "stderr" else console
         self.runs_left = 1
+        self.work_left: float | None = None
         self.is_study = False
         self._warned: set[str] = set()
         self._draws = False

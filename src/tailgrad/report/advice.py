@@ -9,6 +9,7 @@ from tailgrad.checks import InputError
 from tailgrad.evaluate import Evaluation, holm
 from tailgrad.interference import Interference
 from tailgrad.report.findings import (
+    WIDE_RECALL,
     Finding,
     Z,
     conflict,
@@ -31,7 +32,7 @@ _CLAIMS = {
     "overfitting": "The rarer a class, the further its held-out loss is above its training loss",
     "miscalibration": "Confidence does not match success",
 }
-_WIDE_COSINE, _WIDE_RECALL = 1.0, 0.3  # intervals wider than this say little
+_WIDE_COSINE = 1.0  # an interval that is wider says little
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,10 @@ def _bare(name: str) -> str:
 
 def _nothing(findings: Sequence[Finding]) -> Advice:
     figures = "; ".join(found.figures for found in findings)
-    reason = f"Inside the noise: {figures}." if findings else "No figure with an interval was measured."
+    # each finding has a p value of its own, which may look better than it is among several
+    among = len(findings) > 1 and min(found.p for found in findings) < 0.05
+    once = f", once corrected for all {len(findings)} things tested" if among else ""
+    reason = f"Inside the noise{once}: {figures}." if findings else "No figure with an interval was measured."
     evidence = {f"{found.kind}: {key}": value for found in findings for key, value in found.evidence.items()}
     return Advice("nothing to conclude", "change nothing on these grounds", reason, evidence, 0.0)
 
@@ -231,7 +235,7 @@ def _unclear_recall(evaluation: Evaluation) -> Advice | None:
     if tail is None or tail.recall.low is None or tail.recall.high is None:
         return None
     width = tail.recall.high - tail.recall.low
-    if width <= _WIDE_RECALL:
+    if width <= WIDE_RECALL:
         return None
     reason = f"The mean recall of the rare third of the classes is only known to be {tail.recall} (95 %)."
     evidence = {"recall_low": tail.recall.low, "recall_high": tail.recall.high}

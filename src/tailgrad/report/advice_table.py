@@ -50,7 +50,7 @@ def advice_lead(advice: Advised) -> str:
         return "This run holds no advice."
     first = advice[0]
     if first["kind"] == _NOTHING:
-        return "Nothing stands out of the noise: no method is advised on these grounds."
+        return "No finding that a method answers stands out of the noise: none is advised."
     return f"Try first: {first['remedy'] or 'no method here yet'}, against {first['kind']}."
 
 

@@ -6,7 +6,7 @@ from tailgrad.evaluate import Evaluation, Group, holm
 from tailgrad.interference import Interference
 from tailgrad.interference.findings import hurt_classes, where
 from tailgrad.report.blocks import Check
-from tailgrad.report.findings import Finding, conflict, overfitting, prior_bias
+from tailgrad.report.findings import WIDE_RECALL, Finding, conflict, miscalibration, overfitting, prior_bias
 from tailgrad.report.folders import Run
 from tailgrad.report.look_alikes import look_alikes
 from tailgrad.report.wording import estimate, number, p_value, short, signed
@@ -26,7 +26,7 @@ _FEW = 20  # training images below which a class counts as one with few
 
 
 def causes(run: Run) -> tuple[Check, ...]:
-    """What speaks for each cause in one run; p values are corrected over what was tested.
+    """What speaks for each cause in one run; p values are corrected over what advice is tested for.
 
     Args:
         run: the run.
@@ -42,7 +42,9 @@ def causes(run: Run) -> tuple[Check, ...]:
         if "heldout" in run.interference and heldout and training
         else None,
     }
-    corrected = holm([None if one is None else one.p for one in found.values()])
+    calibration = miscalibration(run.test)  # no cause of errors, but one of the tests behind the advice
+    tested = [*found.values(), calibration]
+    corrected = holm([None if one is None else one.p for one in tested])[: len(found)]
     checks = [_check(kind, one, p) for (kind, one), p in zip(found.items(), corrected, strict=True)]
     return (*checks, _pushed_back(heldout), _few(run.test), _alike(run.test))
 
@@ -122,7 +124,9 @@ def _few(test: Evaluation) -> Check:
     text = f"{_count(few)}. {_thirds(tail, head)}"
     if tail.recall.high < head.recall.low:
         return Check(title, "rare third worse", "warn", text)
-    return Check(title, "no worse for it", "fine", text)
+    if tail.recall.low is None or tail.recall.high - tail.recall.low > WIDE_RECALL:
+        return Check(title, "cannot be told", "open", f"{text} Too wide to say more.")
+    return Check(title, "inside the noise", "fine", text)
 
 
 def _count(few: Sequence[str]) -> str:

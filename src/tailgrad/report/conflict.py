@@ -19,9 +19,9 @@ from tailgrad.report.wording import interval, signed
 from tailgrad.types import ClassInfo
 
 MOMENT_WORDS = {
-    "heldout": "end of training, held-out images",
-    "early": "early in training",
-    "train": "end of training, training images",
+    "heldout": "network kept, held-out images",
+    "early": "after the first epoch",
+    "train": "network kept, training images",
 }
 EXPLANATION = (
     "Each class pulls the shared weights in a direction of its own: the gradient of its loss. The cosine "

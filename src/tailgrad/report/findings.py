@@ -10,13 +10,15 @@ import numpy.typing as npt
 from scipy import special
 
 from tailgrad.checks import InputError
-from tailgrad.evaluate import Estimate, Evaluation, holm, thirds
+from tailgrad.evaluate import Estimate, Evaluation
 from tailgrad.interference import Interference
+from tailgrad.interference.significance import FOLDS, opposed_p, rare_and_frequent
 from tailgrad.report.wording import interval, number, p_value, short, signed
 
 Numbers = npt.NDArray[np.float64]
 Z = 1.96
-_FOLDS, _BINS = 8, 15  # of the interference intervals and of the calibration error
+WIDE_RECALL = 0.3  # an interval of recall that is wider says little
+_BINS = 15  # of the calibration error
 _EXACT = 8  # 8! orders are enumerated, of more classes 20,000 are drawn
 _MANY = 500  # above it, drawing orders takes gigabytes and Student's t is as good
 
@@ -58,9 +60,8 @@ def conflict(measured: Interference, counts: Sequence[int]) -> Finding | None:
     if found is None or measured.primary == "head" or np.isnan(found[1]).all():
         return None
     low, high, pairs = found
-    folds = [min(_FOLDS, *(int(measured.counts[k]) for k in pair)) for pair in pairs]
-    corrected = holm(_below_zero(low, high, np.array(folds)))
-    p = np.array([np.nan if value is None else value for value in corrected])
+    folds = [min(FOLDS, *(int(measured.counts[k]) for k in pair)) for pair in pairs]
+    p = opposed_p(low, high, np.array(folds))
     worst = int(np.nanargmin(p + 1e-9 * np.nan_to_num(high)))
     names = [short(measured.class_names[k]) for k in pairs[worst]]
     beyond, known = int((p < 0.05).sum()), int((~np.isnan(p)).sum())
@@ -71,14 +72,6 @@ def conflict(measured: Interference, counts: Sequence[int]) -> Finding | None:
     )
     evidence = {"excess_low": low[worst], "excess_high": high[worst], "p": p[worst], "pairs_beyond": beyond}
     return Finding("conflict", figures, {**evidence, "pairs": known}, float(p[worst]))
-
-
-def _below_zero(low: Numbers, high: Numbers, folds: Numbers) -> list[float | None]:
-    """Two-sided p values of 90 % intervals around a negative excess; 1 for a positive one."""
-    degrees = np.maximum(folds - 1, 1)
-    half = np.maximum((high - low) / 2, 1e-12) / special.stdtrit(degrees, 0.95)
-    found = np.minimum(1.0, 2 * special.stdtr(degrees, (low + high) / 2 / half))
-    return [None if math.isnan(p) else float(p) for p in found]
 
 
 def prior_bias(evaluation: Evaluation, counts: Sequence[int]) -> Finding | None:
@@ -95,7 +88,7 @@ def prior_bias(evaluation: Evaluation, counts: Sequence[int]) -> Finding | None:
     """
     from scipy import stats  # takes half a second
 
-    groups = third_ends(counts)
+    groups = rare_and_frequent(counts)
     if groups is None:
         return None
     frequent = np.array(groups[1])
@@ -131,7 +124,7 @@ def overfitting(heldout: Interference, training: Interference, counts: Sequence[
     Example: see ``advise``.
     """
     gaps = heldout.loss - training.loss
-    known, groups = np.flatnonzero(np.isfinite(gaps)), third_ends(counts)
+    known, groups = np.flatnonzero(np.isfinite(gaps)), rare_and_frequent(counts)
     if groups is None or len(known) < 2:
         return None
     rho, p = rank_test(np.array(counts)[known], gaps[known])
@@ -206,19 +199,6 @@ def rank_test(x: Sequence[float] | Numbers, y: Sequence[float] | Numbers) -> tup
     return rho, float(np.mean(np.abs(drawn) >= abs(float(a @ b)) - 1e-9 * scale))
 
 
-def third_ends(counts: Sequence[int]) -> tuple[list[int], list[int]] | None:
-    """The rare and the frequent third of the classes, or None where counts do not set them apart.
-
-    Example:
-        >>> third_ends([9, 5, 1]), third_ends([5, 5, 5])
-        (([2], [0]), None)
-    """
-    groups = thirds(counts)
-    rare, frequent = (list(groups.get(name, ())) for name in ("tail", "head"))
-    apart = bool(rare and frequent) and max(counts[k] for k in rare) < min(counts[k] for k in frequent)
-    return (rare, frequent) if apart else None
-
-
 def pairs_of(
     measured: Interference, counts: Sequence[int]
 ) -> tuple[Numbers, Numbers, list[tuple[int, int]]] | None:
@@ -230,7 +210,7 @@ def pairs_of(
 
     Example: see ``advise``.
     """
-    groups = third_ends(counts)
+    groups = rare_and_frequent(counts)
     try:
         found = getattr(measured, "excess_interval", None)
     except InputError:  # too many classes to hold a matrix

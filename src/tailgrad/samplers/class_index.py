@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from tailgrad.checks import InputError
 
@@ -100,7 +101,18 @@ def class_indices(target: Target) -> Tensor:
 def _tensor(target: Target) -> Tensor:
     if isinstance(target, Tensor):
         return target.detach().cpu()
-    values = np.ascontiguousarray(target)
+    if isinstance(target, Dataset | DataLoader):
+        raise InputError(
+            f"target must be the class index of each example [N], got a {type(target).__name__}; give its "
+            "labels, often dataset.targets, else [label for _, label in dataset]"
+        )
+    try:
+        values = np.ascontiguousarray(target)
+    except ValueError as error:
+        raise InputError(
+            f"target must be class indices [N], got a {type(target).__name__} that is no row of numbers; "
+            "give one integer an example"
+        ) from error
     try:
         return torch.from_numpy(values) if values.size else torch.empty(0, dtype=torch.int64)
     except TypeError as error:

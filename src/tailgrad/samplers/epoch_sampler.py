@@ -1,5 +1,6 @@
 """What every sampler shares: a seeded order an epoch, and each rank's part of it."""
 
+import warnings
 from collections.abc import Iterator
 from typing import ClassVar
 from zlib import crc32
@@ -10,16 +11,20 @@ from torch.utils.data import DistributedSampler, TensorDataset
 from tailgrad.samplers.class_index import ClassIndex, Target, class_indices
 from tailgrad.samplers.frequencies import sampling_correction
 from tailgrad.samplers.shares import check_place, place, share, share_length, shared_by_accelerate
+from tailgrad.settings import Shown
 from tailgrad.types import Correction
 
 
-class EpochSampler(DistributedSampler[int]):
+class EpochSampler(Shown, DistributedSampler[int]):
     """Every rank draws the same order of an epoch and takes its own part of it.
 
     A ``DistributedSampler``, since Lightning and Fabric leave one as it is and wrap any other. Ranks are
     asked for when an epoch begins, not when the sampler is built, because frameworks start theirs in between.
 
     Subclasses give ``order`` and ``log_frequencies``; those that fill batches set ``size`` and ``block``.
+
+    One that was never told an epoch draws the same examples in the same order each time it begins, and warns
+    when it begins again.
 
     Args:
         target: class index of each example, [N].
@@ -53,6 +58,7 @@ class EpochSampler(DistributedSampler[int]):
         if self.by_class:
             self.index = ClassIndex(labels)
         self.epoch = 1
+        self._is_told, self._drawn = False, 0
         self.size = len(labels)
         self.block = 1
 
@@ -68,7 +74,13 @@ class EpochSampler(DistributedSampler[int]):
         """How the sampler shifts the class prior: ``log(q_k / pi_k)``."""
         return sampling_correction(self.log_frequencies(), self.index.counts)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of this epoch, counted from 1, when the sampler begins next."""
+        super().set_epoch(epoch)
+        self._is_told = True
+
     def __iter__(self) -> Iterator[int]:
+        self._note_epoch()
         order = self.order(self._generator(self.epoch))
         if not shared_by_accelerate():
             self._find_place()
@@ -80,6 +92,18 @@ class EpochSampler(DistributedSampler[int]):
             return self.size
         self._find_place()
         return share_length(self.size, self.num_replicas, self.block)
+
+    def _note_epoch(self) -> None:
+        drawn, self._drawn = self._drawn, self.epoch
+        if self._is_told or drawn != self.epoch:
+            return
+        self._is_told = True  # once is enough
+        warnings.warn(
+            f"{type(self).__name__} begins again without a call of set_epoch, so that it draws the same "
+            "examples in the same order; call its set_epoch(epoch) before each epoch, counted from 1",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def _find_place(self) -> None:
         if not self._given:

@@ -144,7 +144,7 @@ def _worst(reference: RunFolder, method: RunFolder) -> dict[str, Any]:
         return {"changes": {}, "pairs": {}}
     changes, pairs = {}, {}
     for rule, chosen_on in zip(_RULES, (before, after), strict=True):
-        chosen = [(pair.first, pair.second) for pair in chosen_on.worst_pairs(_WORST)]
+        chosen = [(pair.first, pair.second) for pair in chosen_on.worst_pairs(_WORST, by="conflict")]
         rows = [_pair(names, before, after) for names in chosen]
         pairs[rule] = rows
         for name in ("conflict", "excess"):

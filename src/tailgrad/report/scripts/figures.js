@@ -76,12 +76,14 @@
   document.querySelectorAll("details").forEach(function (part) {
     part.addEventListener("toggle", function () { report.drawAll(false); });
   });
+  /* Paper does not wait: what is still to be drawn is drawn at once. */
   function print(on) {
     if (on) root.dataset.before = root.dataset.theme;
     root.dataset.theme = on ? "light" : root.dataset.before;
-    document.querySelectorAll("figure.plot[data-drawn]").forEach(function (figure) {
+    Array.from(document.querySelectorAll("figure.plot")).filter(isShown).forEach(function (figure) {
       var spec = report.spec(figure), width = figure.closest(".grid") ? 325 : 670;
-      var sized = Object.assign({}, spec.layout, on ? { width: width } : {});
+      var height = Math.min(spec.layout.height || width, 1.2 * width);
+      var sized = Object.assign({}, spec.layout, on ? { width: width, height: height } : {});
       report.plot(figure.querySelector(".canvas"), spec.data, sized);
     });
   }
