@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDTH, HEIGHT = 1180, 6400
+WIDTH, HEIGHT = 1180, 7400
 FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -8,7 +8,9 @@ import pytest
 
 from tailgrad.checks import InputError
 from tailgrad.interference import Interference
+from tailgrad.report import write_report
 from tailgrad.report.folders import read_run, read_study
+from tailgrad.report.trust import missing, missing_of_study
 
 
 def test_reads_what_training_wrote(run_folder: Path, nasty_names: tuple[str, ...]) -> None:
@@ -42,22 +44,38 @@ def test_own_test_set_needs_no_ratio(tmp_path: Path, make_study: Callable[..., A
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content"),
     [
-        ("metrics.jsonl", '{"epoch": 1}\n{"epoch"', "metrics.jsonl must be readable"),
-        ("config.yaml", "a: [", "config.yaml must be readable"),
-        ("split.json", "3", "split.json must hold an object, got int"),
-        ("interference/heldout.json", "{}", "saved result"),
+        ("metrics.jsonl", b'{"epoch": 1}\n{"epoch"'),
+        ("config.yaml", b"a: ["),
+        ("split.json", b"3"),
+        ("environment.json", b"\xff\x00"),
+        ("interference/heldout.json", b"{}"),
     ],
 )
-def test_broken_files_are_named(
-    tmp_path: Path, run_folder: Path, name: str, content: str, words: str
+def test_what_cannot_be_read_is_left_out_and_named(
+    run_folder: Path, tmp_path: Path, name: str, content: bytes
 ) -> None:
-    (tmp_path / "interference").mkdir()
-    (tmp_path / "result.json").write_bytes((run_folder / "result.json").read_bytes())
-    (tmp_path / name).write_text(content)
-    with pytest.raises(InputError, match=words):
-        read_run(tmp_path)
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    (folder / name).write_bytes(content)
+    run = read_run(folder)
+    assert run.unreadable == (name.removesuffix(".json") if "/" in name else name,)
+    (told,) = [words for words in missing(run) if words.startswith(run.unreadable)]
+    assert told.endswith(" (it is there and cannot be read)")
+    page = write_report(folder, images=False).read_text(encoding="utf-8")
+    assert "cannot be read" in page
+    assert "Is it good where it matters?" in page
+
+
+def test_a_study_names_what_cannot_be_read_of_its_other_runs(
+    tmp_path: Path, make_study: Callable[..., Any]
+) -> None:
+    make_study(tmp_path, seeds=2)
+    last = sorted((tmp_path / "runs").iterdir())[-1]
+    (last / "config.yaml").write_text("a: [")
+    assert f"{last.name}/config.yaml (it is there and cannot be read)" in missing_of_study(
+        read_study(tmp_path)
+    )
 
 
 def test_old_results_without_optional_fields_are_read(tmp_path: Path, run_folder: Path) -> None:

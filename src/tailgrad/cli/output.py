@@ -140,19 +140,23 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     console.width = max(console.width, _narrowest(header, rows))  # a terminal wraps, and nothing is cut
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for place, name in enumerate(_headings(header, rows, console.width)):
-        numbers = bool(rows) and all(_is_number(row[place]) for row in rows)
-        plain = numbers and all("[" not in row[place] for row in rows)
-        whole = numbers or name in _NEVER_BROKEN
-        least = min(_LEAST, max(map(len, (row[place] for row in rows)), default=0))
-        justify: Literal["right", "left"] = "right" if plain else "left"
-        table.add_column(
-            name, justify=justify, no_wrap=whole, overflow="fold", min_width=None if whole else least
-        )
+        _add_column(table, name, [row[place] for row in rows])
     for row in rows:
         table.add_row(*map(Text, row))
     with console.capture() as lines:
         console.print(table)
     print("\n".join(line.rstrip() for line in lines.get().splitlines()))
+
+
+def _add_column(table: Table, name: str, cells: Sequence[str]) -> None:
+    numbers = bool(cells) and all(map(_is_number, cells))
+    plain = numbers and not any("[" in cell for cell in cells)
+    whole = numbers or name in _NEVER_BROKEN
+    least = min(_LEAST, max(map(len, cells), default=0))
+    justify: Literal["right", "left"] = "right" if plain else "left"
+    table.add_column(
+        name, justify=justify, no_wrap=whole, overflow="fold", min_width=None if whole else least
+    )
 
 
 def _stacked(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Sequence[Sequence[str]]:

@@ -165,12 +165,10 @@ def measure_null(
     Example: see ``measure``.
     """
     cut_at, many = source.head, len(source.class_names) > MAX_MATRIX
-    mixing, inside = logits, names
-    if cut_at is not None:
-        if not many:
-            mixing = logits @ cut_at.weight.detach().cpu().double().numpy()
-        own = {id(p) for p in cut_at.parameters()}
-        inside = [name for name in names if id(source.network.parameters[name]) not in own]
+    mixing = logits
+    if cut_at is not None and not many:
+        mixing = logits @ cut_at.weight.detach().cpu().double().numpy()
+    inside = _before(source, cut_at, names)
     width = mixing.shape[1]
     if width * _LEAST > max(_CHEAP, pool.seen // 2) or (many and cut_at is None):
         return Null(mixing, {(name,): np.eye(width) for name in names}, None, {}, is_cheap=True)
@@ -184,10 +182,20 @@ def measure_null(
         sums.begin(pack)
         backward.run(pack, run.cotangent(pack))
         tell("null", pack.labels[-1] + 1, width)
-    products: dict[tuple[str, ...], Array] = {(name,): gram(rows) for name, rows in sums.rows.items()}
-    products |= {sums.sketchers[piece].names: gram(rows) for piece, rows in sums.pieces.items()}
     folds = _fold_means(sums, width, run.shares) if sums.folds is not None else None
-    return Null(mixing, products, folds, {} if many else run.head(logits, names))
+    return Null(mixing, _products(sums), folds, {} if many else run.head(logits, names))
+
+
+def _products(sums: Sums) -> dict[tuple[str, ...], Array]:
+    """Gram of the products over each parameter, or each piece that is sketched as one."""
+    found: dict[tuple[str, ...], Array] = {(name,): gram(rows) for name, rows in sums.rows.items()}
+    return found | {sums.sketchers[piece].names: gram(rows) for piece, rows in sums.pieces.items()}
+
+
+def _before(source: Source, head: nn.Linear | None, names: list[str]) -> list[str]:
+    """Parameters that are not the head's own."""
+    own = set() if head is None else {id(p) for p in head.parameters()}
+    return [name for name in names if id(source.network.parameters[name]) not in own]
 
 
 def _fold_means(sums: Sums, rows: int, shares: Tensor) -> Folds:

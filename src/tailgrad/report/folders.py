@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tailgrad.checks import InputError
 from tailgrad.evaluate import Evaluation, Units, units_of
@@ -12,6 +12,7 @@ from tailgrad.interference.tiles import TiledInterference
 from tailgrad.types import ClassInfo
 from tailgrad.untrusted import json_text, parse_json, parse_yaml, yaml_text
 
+T = TypeVar("T")
 MOMENTS = ("heldout", "early", "train")
 Fields = dict[str, Any]
 
@@ -32,6 +33,7 @@ class Run:
         interference: measurements by moment (``heldout``, ``early``, ``train``), those that exist.
         records: what a monitor saw while training, each with the epoch it belongs to.
         path: of the folder, or None.
+        unreadable: files that are there and cannot be read; they are left out.
 
     Example: see ``write_report``.
     """
@@ -47,6 +49,7 @@ class Run:
     interference: dict[str, Interference]
     records: tuple[tuple[int, Fields], ...] = ()
     path: Path | None = None
+    unreadable: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
@@ -145,10 +148,10 @@ def read_run(folder: Path) -> Run:
     """Read a run folder.
 
     Args:
-        folder: holds ``result.json``; everything else may be missing.
+        folder: holds ``result.json``; everything else may be missing, or such that it cannot be read.
 
     Raises:
-        InputError: the run has no result yet, or a file cannot be read.
+        InputError: the run has no result yet, or that cannot be read.
 
     Example: see ``write_report``.
     """
@@ -157,21 +160,41 @@ def read_run(folder: Path) -> Run:
         raise InputError(
             f"folder must be a finished run, got {folder} without a result; finish it with --resume"
         )
-    moments = {name: folder / "interference" / name for name in MOMENTS}
-    lines = _lines(folder / "metrics.jsonl")
+    rest = _Rest(folder)
+    nothing: tuple[Fields, ...] = ()
+    lines = rest.read(_lines, "metrics.jsonl", nothing)
+    moments = {name: f"interference/{name}" for name in MOMENTS}
+    there = {name: at for name, at in moments.items() if (folder / at).with_suffix(".json").is_file()}
+    measured = {name: rest.read(_measurement, at, None) for name, at in there.items()}
     return Run(
         folder.name,
         result,
         Evaluation.from_dict(result["test"]),
         Evaluation.from_dict(result["val"]) if result.get("val") else None,
         tuple(line for line in lines if "kind" not in line),
-        _object(folder / "config.yaml"),
-        _object(folder / "environment.json"),
-        _object(folder / "split.json"),
-        {name: _measurement(path) for name, path in moments.items() if path.with_suffix(".json").is_file()},
+        rest.read(_object, "config.yaml", {}),
+        rest.read(_object, "environment.json", {}),
+        rest.read(_object, "split.json", {}),
+        {name: found for name, found in measured.items() if found is not None},
         _records(lines),
         folder,
+        tuple(rest.unreadable),
     )
+
+
+class _Rest:
+    """What a report can do without: what cannot be read is noted and left out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.unreadable: list[str] = []
+
+    def read(self, read: Callable[[Path], T], name: str, otherwise: T) -> T:
+        try:
+            return read(self.folder / name)
+        except InputError:
+            self.unreadable.append(name)
+            return otherwise
 
 
 def _records(lines: Sequence[Fields]) -> tuple[tuple[int, Fields], ...]:

@@ -18,7 +18,7 @@ from tailgrad.report.prior import method_blocks
 from tailgrad.report.run_report import CHECKED, GOOD, HELP, SCORE_MEANING, TRUST, WHY, curve, made_blocks
 from tailgrad.report.side_by_side import side_by_side_blocks
 from tailgrad.report.tables import key_table
-from tailgrad.report.trust import missing, study_checks
+from tailgrad.report.trust import missing_of_study, study_checks
 from tailgrad.report.winner import winner
 from tailgrad.report.wording import duration, short
 
@@ -47,9 +47,8 @@ def study_page(study: Study, pictures: Examples | None = None) -> Page:
         Section(TRUST, _trust(study), _trust_lead(study), "Trust?"),
     )
     conclusion = str(study.comparison.get("conclusion") or UNFINISHED)
-    return Page(
-        _title(study), _facts(study), comparison_cards(comparison), conclusion, sections, missing(study.first)
-    )
+    cards, absent = comparison_cards(comparison), missing_of_study(study)
+    return Page(_title(study), _facts(study), cards, conclusion, sections, absent)
 
 
 def _wins(study: Study, comparison: dict[str, Any]) -> tuple[Block, ...]:

@@ -16,20 +16,32 @@ _PIECES = {
     "epochs": "metrics.jsonl (the course of training)",
     "interference": "interference/ (the measurements of conflict)",
 }
+_UNREADABLE = "{} (it is there and cannot be read)"
 _FEW_TESTED = 30
 _LONG, _EARLY = 6, 0.25
 """Epochs from which on it is strange that one of the first quarter was the best."""
 
 
 def missing(run: Run) -> tuple[str, ...]:
-    """What the folder of a run does not hold, one text each.
+    """What the folder of a run does not hold, or holds so that it cannot be read, one text each.
 
     Example: see ``write_report``.
     """
-    found = [words for piece, words in _PIECES.items() if not getattr(run, piece)]
+    absent = [words for piece, words in _PIECES.items() if not getattr(run, piece)]
+    found = [words for words in absent if not words.startswith(run.unreadable)]
     if run.path is not None and not (run.path / "predictions.parquet").is_file():
         found.append("predictions.parquet (what was said of every test image)")
-    return tuple(found)
+    return (*found, *map(_UNREADABLE.format, run.unreadable))
+
+
+def missing_of_study(study: Study) -> tuple[str, ...]:
+    """What the folder of the first run does not hold, and what no run's folder holds so that it can be read.
+
+    Example: see ``write_report``.
+    """
+    _, *others = study.all_runs
+    told = (_UNREADABLE.format(f"{run.name}/{name}") for run in others for name in run.unreadable)
+    return (*missing(study.first), *told)
 
 
 def run_checks(run: Run) -> tuple[Check, ...]:
