@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from tailgrad.checks import InputError
 from tailgrad.cli.options import overrides_of
@@ -77,13 +77,30 @@ def test_what_is_set_is_kept() -> None:
 
 def test_the_short_trial_leaves_compile_and_fused_alone(clock: list[list[Trial]], cache: Path) -> None:
     found = settle(_config(), _net(), SIZE, 400)
-    (ways,) = clock
+    first, ways = clock
+    assert first == ways[:1], "one way alone says how many images the others are tried on"
     assert {(way.precision, way.channels_last) for way in ways} == {
         (p, c) for p in ("float32", "bfloat16") for c in (False, True)
     }
     assert not any(way.fused or way.compile != "off" for way in ways)
     assert (found.keys["precision"], found.keys["channels_last"]) == ("bfloat16", True)
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(("an_image", "tried"), [(1.0, 8), (0.02, 25), (0.001, 64)])
+def test_the_short_trial_takes_half_a_second_a_step(
+    an_image: float, tried: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def time_ways(_model: object, images: Tensor, ways: Sequence[Trial], **_: object) -> list[Trial]:
+        sizes.append(len(images))
+        return [replace(way, seconds=an_image * len(images)) for way in ways]
+
+    monkeypatch.setattr(speed, "time_ways", time_ways)
+    found = settle(_config(batch_size=64), _net(), SIZE, 400)
+    assert sizes == [8, tried]
+    assert found.seconds == pytest.approx(an_image * 64), "of the whole batch"
 
 
 def test_the_long_trial_tries_all_and_is_made_once(clock: list[list[Trial]], cache: Path) -> None:
