@@ -37,9 +37,9 @@ from tailgrad.types import ClassInfo
 Say = Callable[[str], None]
 PARTS = ("train", "val", "test")
 MANY = 50_000
+"""Images above which copies are looked for without decoding, unless near duplicates are wanted as well."""
 FEW_IN_FOCUS = 10
 """Validation images of a class in focus under which its F1 does not choose the epoch."""
-"""Images above which copies are looked for without decoding, unless near duplicates are wanted as well."""
 
 _LOOKED_AT = 4096
 
