@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
-EXTRAS := tensorboard mlflow wandb huggingface torchjd imblearn cluster docs
+EXTRAS := tensorboard mlflow wandb huggingface torchjd imblearn onnx tables conformal cluster docs
 
 .PHONY: demo test fuzz release extras floor ceiling check lint types docs picture bench slow clean
 
@@ -76,7 +76,7 @@ extras: release  ## every extra alone, in an environment of its own, .venv-extra
 floor:  ## fast tests with the lowest versions that pyproject.toml allows, in .venv-floor
 	$(PYTHON) -m venv .venv-floor
 	.venv-floor/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
-		-e '.[huggingface,imblearn,tensorboard,torchjd]' pytest pytest-xdist hypothesis pandas statsmodels \
+		-e '.[conformal,huggingface,imblearn,onnx,tables,tensorboard,torchjd]' pytest pytest-xdist hypothesis pandas statsmodels \
 		pytorch-metric-learning curvlinops-for-pytorch cvxpy clarabel qpsolvers quadprog
 	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest -q -n auto --dist worksteal --ignore tests/docs
 

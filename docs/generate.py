@@ -87,12 +87,13 @@ PACKAGES = {
     "optim": "Gradients to an update.",
     "posthoc": "Logits to better logits, fitted on held-out data.",
     "correction_ledger": "What a method makes of the class prior.",
-    "integrations": "Callbacks for the training loops of others.",
+    "integrations": "Callbacks, a Trainer, a module and an estimator for the frameworks of others.",
     "evaluate": "Figures, intervals, tests.",
     "engine": "The training loop and its parts.",
     "report": "From a folder to an HTML file.",
     "recipes": "What composes and runs configurations.",
     "evidence": "Published claims beside what is measured.",
+    "ship": "A trained network on its way to where it is used.",
 }
 EXAMPLES = re.compile(r"(?m)^Examples?:")
 BOUNDS = {

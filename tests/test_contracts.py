@@ -35,6 +35,7 @@ FOLDERS = (
     "report",
     "recipes",
     "integrations",
+    "ship",
 )
 PARTS = ("heads", "losses", "samplers", "augment", "mixers", "posthoc")
 COUNTS = [50, 20, 5]

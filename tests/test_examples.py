@@ -63,6 +63,63 @@ def test_the_hugging_face_trainer() -> None:
     assert accuracy(said) > 0.1
 
 
+def recall_of_the_rarest(said: str) -> list[float]:
+    found = re.findall(r"(?:rarest|rare_recall) (\d\.\d+)", said)
+    assert found, said
+    return [float(n) for n in found]
+
+
+def recall_by_class(said: str) -> list[float]:
+    found = re.search(r"recall by class ([\d. ]+)", said)
+    assert found, said
+    return [float(n) for n in found[1].split()]
+
+
+def test_timm_models_in_two_lines() -> None:
+    plain, *corrected = recall_of_the_rarest(run("timm_model.py", "--epochs", "8"))
+    assert len(corrected) == 2
+    assert min(corrected) > plain
+    assert min(corrected) > 0.3
+
+
+def test_a_lightning_module_with_one_knob() -> None:
+    said = run("lightning_classifier.py", "--epochs", "6")
+    assert "(128 of 0 to 6 of 9): the loss is balanced_softmax" in said
+    found = re.search(r"balanced_accuracy (\d\.\d+)", said)
+    assert found, said
+    assert sum(recall_by_class(said)) / 10 == pytest.approx(float(found[1]), abs=0.01)
+    assert float(found[1]) > 0.5
+
+
+def test_a_script_like_torchvisions_with_three_lines_changed() -> None:
+    said = run("torchvision_style.py")
+    assert sum(recall_by_class(said)[-3:]) / 3 > 0.2
+    text = (FOLDER / "torchvision_style.py").read_text(encoding="utf-8")
+    assert re.findall(r"# changed: (\d)", text) == ["1", "2", "3"]
+    changed = [line for line in text.splitlines() if "# changed:" in line]
+    rest = "\n".join(line for line in text.splitlines() if line not in changed)
+    assert "BalancedSoftmaxLoss" not in rest
+
+
+@pytest.mark.skipif(
+    not (find_spec("transformers") and find_spec("accelerate")), reason="needs the extra huggingface"
+)
+def test_the_trainer_with_one_knob() -> None:
+    said = run("hugging_face_imbalance.py", "--epochs", "8")
+    assert "(128 of 0 to 6 of 9): the loss is balanced_softmax" in said
+    assert min(recall_of_the_rarest(said)) > 0.5
+
+
+@pytest.mark.skipif(not find_spec("accelerate"), reason="needs the extra huggingface")
+def test_a_loop_under_accelerate() -> None:
+    said = run("accelerate_loop.py")
+    assert said.startswith("the class prior is corrected")
+    drawn = [int(n) for n in said[said.rindex("[") + 1 : said.rindex("]")].split(",")]
+    assert sum(drawn) == 15 * 444
+    assert drawn[0] / drawn[-1] == pytest.approx((128 / 6) ** 0.5, rel=0.25)
+    assert min(recall_of_the_rarest(said)) > 0.3
+
+
 def test_any_model(tmp_path: Path) -> None:
     said = run(
         "diagnose_any_model.py", "--name", "test_resnet", "--epochs", "1", "--out", str(tmp_path / "found")

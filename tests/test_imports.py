@@ -37,7 +37,8 @@ ALLOWED = {
     "engine": BOTTOM | COMPONENTS | {"optim", "report"},
     "recipes": BOTTOM | COMPONENTS | {"optim", "report", "engine"},
     "evidence": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes"},
-    "cli": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes", "evidence", "integrations"},
+    "ship": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes"},
+    "cli": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes", "evidence", "integrations", "ship"},
     "integrations": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes"},
 }
 

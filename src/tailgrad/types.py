@@ -1,11 +1,75 @@
 """The small values that travel between folders: batches, outputs, classes, corrections, step records."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from tailgrad.checks import InputError
+
+
+@dataclass(eq=False, slots=True)
+class TableInputs:
+    """Rows of a table as a network takes them: numbers and categories of N examples.
+
+    It stands where a tensor of images stands: it moves ``to`` a device, has a length, is indexed by a number,
+    a slice or a tensor of positions, and is a node of PyTorch's trees. ``DataLoader`` stacks rows into it and
+    pins it. Treat it as frozen; it is not, because Lightning fills copies field by field.
+
+    Args:
+        numbers: numeric columns [N, F], floating point.
+        categories: positions of categories [N, C] (int64); 0 is a category that training has not seen.
+
+    Example:
+        >>> rows = TableInputs(torch.rand(5, 3), torch.zeros(5, 2, dtype=torch.long))
+        >>> len(rows), len(rows[torch.tensor([4, 0])]), rows[1:3].categories.shape
+        (5, 2, torch.Size([2, 2]))
+    """
+
+    numbers: Tensor
+    categories: Tensor
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: int | slice | Tensor) -> "TableInputs":
+        return TableInputs(self.numbers[rows], self.categories[rows])
+
+    @property
+    def device(self) -> torch.device:
+        """Where both tensors are."""
+        return self.numbers.device
+
+    def to(self, *target: Any, **options: Any) -> "TableInputs":
+        """Both on another device; a type given besides is that of the numbers alone."""
+        numbers = self.numbers.to(*target, **options)
+        waits = {"non_blocking": options.get("non_blocking", False)}
+        return TableInputs(numbers, self.categories.to(numbers.device, **waits))
+
+    def pin_memory(self) -> "TableInputs":
+        """Both in pinned memory."""
+        return TableInputs(self.numbers.pin_memory(), self.categories.pin_memory())
+
+
+def _stacked(rows: Sequence[TableInputs], **_: Any) -> TableInputs:
+    """What ``DataLoader`` makes of single rows."""
+    return TableInputs(torch.stack([r.numbers for r in rows]), torch.stack([r.categories for r in rows]))
+
+
+default_collate_fn_map[TableInputs] = _stacked
+pytree.register_pytree_node(
+    TableInputs,
+    lambda inputs: ([inputs.numbers, inputs.categories], None),
+    lambda parts, _: TableInputs(*parts),
+    serialized_type_name="tailgrad.types.TableInputs",
+)
+
+Inputs = Tensor | TableInputs
+"""What a network takes of N examples: images [N, 3, H, W], or rows of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +77,7 @@ class Batch:
     """One step's examples.
 
     Args:
-        inputs: images [N, 3, H, W], or several views of them [V, N, 3, H, W].
+        inputs: images [N, 3, H, W], several views of them [V, N, 3, H, W], or rows of a table.
         target: class indices [N] (int64) or class probabilities [N, K].
         index: position of each example in its source, [N] (int64).
         partner: a second batch drawn for the same step (two-branch samplers), or None.
@@ -25,7 +89,7 @@ class Batch:
         2
     """
 
-    inputs: Tensor
+    inputs: Inputs
     target: Tensor
     index: Tensor
     partner: "Batch | None" = None

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tailgrad.checks import InputError
 from tailgrad.data import default_size, load_images, open_source
-from tailgrad.data.resident import resize
+from tailgrad.data.resize import resize
 
 
 def of(*shapes: tuple[int, int]):

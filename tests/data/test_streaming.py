@@ -29,7 +29,7 @@ from tailgrad.data import (
 )
 from tailgrad.data.decode import decode
 from tailgrad.data.reading import PassedOver, Reading
-from tailgrad.data.resident import resize
+from tailgrad.data.resize import resize
 
 SIZE = (6, 6)
 

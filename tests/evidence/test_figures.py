@@ -31,7 +31,7 @@ def test_a_metric_a_class_a_tuned_figure_and_the_focus() -> None:
         ("macro_f2", "metric must be one that runs have, got 'macro_f2'"),
         ("focus_f1", "metric must be one that runs have, got 'focus_f1'"),
         ("recall of cat", "must name a class, got 'cat'; choose from cat of prey"),
-        ("support of cat of prey", "must be precision, recall or f1 of a class, got 'support'"),
+        ("support of cat of prey", "must be one of precision, recall, f1, .* of a class, got 'support'"),
     ],
 )
 def test_what_a_run_does_not_have(metric: str, said: str) -> None:

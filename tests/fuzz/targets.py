@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import random
 import re
 import shutil
 import tarfile
@@ -22,6 +23,7 @@ import plotly.offline
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import yaml
 from PIL import Image
 
 from tailgrad.checks import InputError
@@ -42,6 +44,13 @@ from tailgrad.recipes.restore import restore
 from tailgrad.recipes.run_folder import RunFolder, config_text
 from tailgrad.recipes.table import FORMATS, table
 from tailgrad.report import write_report
+from tailgrad.ship import from_pretrained, predict
+from tailgrad.ship.convert import WithProbabilities, converted
+from tailgrad.ship.deployed import Deployed
+from tailgrad.ship.description import Description, Focus, Preprocessing
+from tailgrad.ship.picture_list import unlisted
+from tailgrad.ship.seal import description_of, sealed
+from tailgrad.ship.target_prior import target_prior
 
 TAGS = frozenset(
     re.findall(
@@ -389,6 +398,76 @@ def states() -> list[bytes]:
     return [save_last(place() / "s.safetensors", learner(), {"epoch": 3, "step": 9}).read_bytes()]
 
 
+# What is shipped
+
+
+def shipped_about() -> Description:
+    form = Preprocessing(size=SIZE, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    focus = Focus(name="dog", threshold=0.4)
+    prior = (0.5, 0.25, 0.25)
+    return Description(
+        names=NAMES, counts=(9, 5, 2), preprocessing=form, prior=prior, target_prior=prior, focus=focus
+    )
+
+
+@cache
+def graph() -> bytes:
+    network = WithProbabilities(Deployed(restore(trained())), 1.0, None)
+    _, model = next(converted(network, torch.zeros(2, 3, *SIZE, dtype=torch.uint8)))
+    return model
+
+
+def artefacts() -> list[bytes]:
+    return [sealed(graph(), shipped_about().model_dump_json())]
+
+
+def read_artefact(data: bytes) -> None:
+    found = predict(put("shipped/model.onnx", data), [put("shipped/1.png", png())], top_k=2)
+    assert len(found) == 1
+
+
+def spoil_artefact(chance: random.Random, data: bytes) -> bytes:
+    """Another description under a hash that fits, or other bytes."""
+    if chance.random() < 0.3:
+        return mutate.binary(chance, data)
+    try:
+        about = description_of(data, "model")
+    except InputError:
+        return mutate.binary(chance, data)
+    return sealed(graph(), mutate.as_json(chance, about.encode()).decode("utf-8", "replace"))
+
+
+def read_frequencies(data: bytes) -> None:
+    shares = target_prior(put("shares.yaml", data), NAMES, (9, 5, 2))
+    assert abs(sum(shares) - 1) < 1e-9
+
+
+def read_to_classify(data: bytes) -> None:
+    put("source/1.png", png())
+    assert all(path.is_file() for path in unlisted([put("source/new.csv", data)]))
+
+
+@cache
+def hub_folder() -> Path:
+    folder, source = place() / "hub", trained()
+    put("hub/model.safetensors", RunFolder(source).weights.read_bytes())
+    put("hub/posthoc.safetensors", (source / "checkpoint" / "posthoc.safetensors").read_bytes())
+    kept = {"source": "x", "posthoc": ["temperature_scaling", "class_thresholds"]}
+    config = {"tailgrad": shipped_about().model_dump(mode="json"), "tailgrad_config": kept}
+    put("hub/config.json", json.dumps(config).encode())
+    return folder
+
+
+def read_pretrained(data: bytes) -> None:
+    path = hub_folder() / "config.json"
+    before = path.read_bytes()
+    path.write_bytes(data)
+    try:
+        assert len(from_pretrained(hub_folder()).predict([put("shipped/1.png", png())])) == 1
+    finally:
+        path.write_bytes(before)
+
+
 # Measurements
 
 
@@ -435,5 +514,13 @@ TARGETS = {
     "state": Target(read_state, states, mutate.as_safetensors),
     "arrays": Target(read_arrays, file_of(run_folder, "interference/heldout.npz"), mutate.as_zip),
     "printed": Target(read_printed, printed_tables, mutate.as_yaml),
+    "artefact": Target(read_artefact, artefacts, spoil_artefact),
+    "frequencies": Target(
+        read_frequencies,
+        lambda: [yaml.safe_dump(dict(zip(NAMES, (0.5, 0.3, 0.2), strict=True))).encode(), b"[0.5, 0.3, 0.2]"],
+        mutate.as_yaml,
+    ),
+    "to_classify": Target(read_to_classify, lambda: [b"path,label\n1.png,cat\n"], mutate.text),
+    "pretrained": Target(read_pretrained, file_of(hub_folder, "config.json"), mutate.as_json),
     "measurement": Target(read_measurement, file_of(run_folder, "interference/heldout.json"), mutate.as_json),
 }

@@ -94,7 +94,7 @@ def test_image_size_runs_the_check() -> None:
     ("arguments", "message"),
     [
         ({"name": "tripaht"}, "'tripaht'; did you mean 'tripath'"),
-        ({"name": "unheard"}, "choose from tripath, .*resnet32, wrn28_10 .or timm/"),
+        ({"name": "unheard"}, "choose from tripath, .*resnet32, wrn28_10, .*ft_transformer .or timm/"),
         ({"name": "timm/resnet81"}, "did you mean"),
         ({"head": "csab"}, "did you mean 'csba'"),
         ({"num_classes": 1}, "num_classes must be in"),

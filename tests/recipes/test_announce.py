@@ -40,7 +40,8 @@ def _said(
         return ResidentLoader(images, TARGET, places, batch_size=batch_size, seed=seed)
 
     classes = ClassInfo(("a", "b", "c"), COUNTS)
-    ready = SimpleNamespace(loader=loader, classes=classes, split=SimpleNamespace(val=range(VALIDATION)))
+    split, source = SimpleNamespace(val=range(VALIDATION)), SimpleNamespace(indicators=None)
+    ready = SimpleNamespace(loader=loader, classes=classes, split=split, source=source)
     prior = ledger(corrections, COUNTS, class_names=classes.names)
     announce(SimpleNamespace(config=config, ready=ready, say=say, prior=prior), seconds)
     return stream.getvalue()

@@ -159,7 +159,11 @@ def test_a_stopped_stage_goes_on_to_the_same_result(
         ({"mixing": {"name": "mixup", "options": {"alpha": -1.0}}}, "linear", "alpha"),
         ({"loss": {"name": "ride"}}, "linear", "needs a loss of one class on logits, got RIDELoss"),
         ({"loss": {"name": "sup_con"}}, "linear", "got SupConLoss"),
-        ({"loss": {"name": "distribution_balanced"}}, "linear", "got DistributionBalancedLoss"),
+        (
+            {"loss": {"name": "distribution_balanced"}},
+            "linear",
+            "must take one class an image, got 'distribution_balanced'",
+        ),
         ({"loss": {"name": "focal", "options": {"gamma": -3.0}}}, "linear", "gamma"),
     ],
 )

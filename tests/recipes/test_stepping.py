@@ -68,7 +68,6 @@ def test_named_methods_go_together(method: str) -> None:
         ({"mixing": {"name": "cmo"}}, "mixing.name=cmo needs partner.name, got 'none'"),
         ({"loss": {"name": "ride"}}, "set architecture.name=multi_expert"),
         ({"loss": {"name": "sup_con"}}, "got 'sup_con'; set auxiliary.name=sup_con"),
-        ({"loss": {"name": "multi_label_asymmetric"}}, "choose a single-label loss"),
         (
             {"loss": {"name": "ride", "options": {"base": "ldam"}}, "architecture": {"name": "multi_expert"}},
             "set head.name=cosine",

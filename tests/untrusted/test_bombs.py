@@ -21,6 +21,10 @@ from tailgrad.data.decode import decode, header
 from tailgrad.engine import load_weights
 from tailgrad.interference import Branches, Interference
 from tailgrad.interference.storage import load, save
+from tailgrad.ship.artefact import Artefact
+from tailgrad.ship.seal import sealed
+from tailgrad.ship.target_prior import target_prior
+from tailgrad.ship.wire import entry
 
 folder = Path(sys.argv[1])
 
@@ -111,6 +115,17 @@ bombs["same.parquet"] = lambda: open_source(str(folder / "same.parquet")).items.
 bombs["npz"] = lambda: load(Branches, folder / "bomb")
 for name in ("huge", "header", "empty", "deep"):
     bombs[name] = lambda name=name: load_weights(folder / f"{name}.safetensors")
+inner = b""
+for _ in range(5000):
+    inner = entry(1, entry(5, entry(6, inner)))
+attributes = b"".join(entry(5, b"") for _ in range(100_000))
+shipped = {"text": sealed(b"", "[" * 500_000), "fields": sealed(bytes([8, 1]) * 400_000, "{}"),
+           "nested": sealed(entry(7, inner), "{}"), "nodes": sealed(entry(7, entry(1, attributes)), "{}")}
+for name, data in shipped.items():
+    (folder / f"{name}.onnx").write_bytes(data)
+    bombs[f"{name}.onnx"] = lambda name=name: Artefact(folder / f"{name}.onnx")
+(folder / "shares.csv").write_text("class,frequency\\n" + "a,1e-9\\n" * 100_000)
+bombs["shares.csv"] = lambda: target_prior(folder / "shares.csv", ["a", "b"], [1, 1])
 sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
 sizes |= {name: len(data) for name, data in pictures.items()}
 decode(png(1, 1, zlib.compress(bytes(4))), "warm")
@@ -157,6 +172,11 @@ REFUSED = {
     "huge": "readable safetensors",
     "header": "readable safetensors",
     "deep": "nested more than 50 deep",
+    "text.onnx": "nested more than 50 deep",
+    "fields.onnx": "must hold what tailgrad export writes",
+    "nested.onnx": "nested more than 16 deep",
+    "nodes.onnx": "must hold what tailgrad export writes",
+    "shares.csv": "name a class once",
 }
 
 

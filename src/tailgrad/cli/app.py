@@ -13,11 +13,13 @@ from tailgrad.cli.audit_claims import audit_claims
 from tailgrad.cli.compare import compare
 from tailgrad.cli.diagnose import diagnose
 from tailgrad.cli.doctor import doctor
+from tailgrad.cli.export import export
 from tailgrad.cli.help import Taught, exit_codes
 from tailgrad.cli.methods import methods
 from tailgrad.cli.new import new
 from tailgrad.cli.output import err, printable
 from tailgrad.cli.predict import predict
+from tailgrad.cli.reliability import reliability
 from tailgrad.cli.report import report
 from tailgrad.cli.reproduce import reproduce
 from tailgrad.cli.resume import resume_command
@@ -35,7 +37,9 @@ COMMANDS = (
     compare,
     table,
     report,
+    reliability,
     predict,
+    export,
     methods,
     study,
     reproduce,

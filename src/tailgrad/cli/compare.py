@@ -10,10 +10,14 @@ from tailgrad.checks import InputError
 from tailgrad.cli import names as known
 from tailgrad.cli.options import (
     AddressOption,
+    DropLabelsOption,
+    DropOption,
     EngineOption,
     FocusOption,
     JobsOption,
     JsonOption,
+    LabelColumnsOption,
+    LabelsOption,
     LoggerOption,
     MinutesOption,
     NoImagesOption,
@@ -21,9 +25,12 @@ from tailgrad.cli.options import (
     QuietOption,
     RegimeOption,
     ResumeOption,
+    SeparatorOption,
     SetOption,
     SourceArgument,
+    TargetOption,
     TuneOption,
+    labels_of,
     overrides_of,
 )
 from tailgrad.cli.output import interval, listener, loading, show_json, show_raw, show_table, show_text
@@ -59,6 +66,12 @@ def compare(
     regime: RegimeOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
+    target: TargetOption = None,
+    drop: DropOption = None,
+    labels_column: LabelsOption = None,
+    separator: SeparatorOption = None,
+    label_columns: LabelColumnsOption = None,
+    drop_labels: DropLabelsOption = None,
     focus: FocusOption = None,
     max_minutes: MinutesOption = None,
     jobs: JobsOption = None,
@@ -89,18 +102,21 @@ def compare(
         tailgrad compare photos/ --engine ray --address auto --out shared/study
         tailgrad compare photos/ --focus Broken --max-minutes 60
         tailgrad compare digits-lt --methods ce,all:sampler --seeds 3
+        tailgrad compare patients.csv --target sick --methods ce,smote
         tailgrad compare digits-lt --methods baseline,focal,csba --resume
     """
     with loading(quiet):
         from tailgrad.recipes import compare as run
+        from tailgrad.recipes.compose import merge
 
+    above = overrides_of(assignments, focus, max_minutes, tune_speed, loggers, no_images, target, drop)
     study = run(
         source,
         _methods(methods, own_regime),
         seeds=seeds,
         split_seeds=split_seeds,
         regime=regime,
-        overrides=overrides_of(assignments, focus, max_minutes, tune_speed, loggers, no_images),
+        overrides=merge(above, labels_of(labels_column, separator, label_columns, drop_labels)),
         out=out,
         resume=resume,
         console=listener(quiet),

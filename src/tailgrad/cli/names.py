@@ -32,8 +32,8 @@ def regimes(incomplete: str) -> list[str]:
     """Regimes that begin with what was typed.
 
     Example:
-        >>> regimes("digi")
-        ['digits']
+        >>> regimes("digits-m")
+        ['digits-multi']
     """
     return _beginning(incomplete, _overlays("regimes"))
 
@@ -88,9 +88,10 @@ def sources(incomplete: str) -> list[str]:
 
     Example:
         >>> sources("digits")
-        ['digits-lt']
+        ['digits-lt', 'digits-multi-lt']
     """
-    return _beginning(incomplete, ("cifar10-lt", "cifar100-lt", "digits-lt"))
+    images = ("cifar10-lt", "cifar100-lt", "digits-lt", "digits-multi-lt", "patterns-multi-lt")
+    return _beginning(incomplete, ("breast-cancer-lt", *images, "wine-lt"))
 
 
 def loggers(incomplete: str) -> list[str]:

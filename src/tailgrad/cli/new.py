@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from tailgrad.cli.options import JsonOption, QuietOption, SetOption, SourceArgument, overrides_of
+from tailgrad.cli.options import (
+    DropOption,
+    JsonOption,
+    QuietOption,
+    SetOption,
+    SourceArgument,
+    TargetOption,
+    overrides_of,
+)
 from tailgrad.cli.output import listener, show_json, show_raw, show_text
 
 
@@ -25,6 +33,8 @@ def new(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    target: TargetOption = None,
+    drop: DropOption = None,
     assignments: SetOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -39,11 +49,12 @@ def new(
         tailgrad new photos/
         tailgrad new photos/ --out first.yaml --set focus=Broken
         tailgrad new labels.csv --set data.root=images/ --force
+        tailgrad new patients.csv --target sick
     """
     from tailgrad.recipes import new_recipe
     from tailgrad.recipes.waiting import counting
 
-    above = overrides_of(assignments)
+    above = overrides_of(assignments, target=target, drop=drop)
     with counting(listener(quiet), "looking at every image") as progress:
         made = new_recipe(source, out, overrides=above, near=near, force=force, progress=progress)
     if as_json:

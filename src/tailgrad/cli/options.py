@@ -13,8 +13,8 @@ SourceArgument = Annotated[
     typer.Argument(
         metavar="SOURCE",
         help="Folder with one folder of images a class; CSV with columns path and label; list file with "
-        "lines 'path class'; parquet, WebDataset or iNaturalist files; cifar10-lt, cifar100-lt, or digits-lt "
-        "(built in, works offline).",
+        "lines 'path class'; parquet, WebDataset or iNaturalist files; a table (CSV or parquet, with "
+        "--target); cifar10-lt, cifar100-lt, or digits-lt, breast-cancer-lt, wine-lt (built in, offline).",
         autocompletion=known.sources,
     ),
 ]
@@ -36,6 +36,44 @@ SetOption = Annotated[
         help="Set one configuration key, as in optim.lr=0.001. Repeatable.",
         autocompletion=known.keys,
     ),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        help="Of a table: the column of the classes. Every other column is a feature.",
+    ),
+]
+DropOption = Annotated[
+    list[str] | None,
+    typer.Option("--drop", metavar="COLUMN", help="Of a table: leave a column out. Repeatable."),
+]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--labels-column",
+        metavar="COLUMN",
+        help="Of a CSV list: the column that holds several labels an image, as in 'cat; dog'.",
+    ),
+]
+SeparatorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--separator", metavar="CHARACTER", help="What stands between labels; a semicolon by default."
+    ),
+]
+LabelColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label-columns",
+        metavar="A,B,C",
+        help="Of a CSV list: columns of 0 and 1, one a label, where images have several.",
+    ),
+]
+DropLabelsOption = Annotated[
+    str | None,
+    typer.Option("--drop-labels", metavar="A,B", help="Where images have several labels: leave some out."),
 ]
 OutOption = Annotated[
     Path | None,
@@ -98,6 +136,15 @@ AddressOption = Annotated[
     str | None,
     typer.Option("--address", metavar="ADDRESS", help="Ray cluster to join, as in auto or head:6379."),
 ]
+TargetPriorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target-prior",
+        metavar="SHARES",
+        help="Class frequencies at the place of use: class=share,...; uniform; train; or a YAML, JSON or CSV "
+        "file.",
+    ),
+]
 JsonOption = Annotated[
     bool,
     typer.Option("--json", help="One JSON object on standard output, everything else on standard error."),
@@ -111,6 +158,8 @@ def overrides_of(
     tune_speed: bool = False,
     loggers: list[str] | None = None,
     no_images: bool = False,
+    target: str | None = None,
+    drop: list[str] | None = None,
 ) -> dict[str, Any]:
     """The nested overrides of ``--set`` and of the options that stand for one or two of its keys.
 
@@ -131,8 +180,39 @@ def overrides_of(
 
         wanted = [one_of("--logger", name, LOGGERS) for name in dict.fromkeys(loggers)]
         above = merge(above, {"train": {"loggers": wanted}})
+    table = {key: value for key, value in {"target": target, "drop": drop}.items() if value}
+    above = merge(above, {"data": table} if table else {})
     if no_images:
         above = merge(above, {"report": {"images": False}})
     if focus is not None:
         above = merge(above, {"focus": focus})
     return merge(above, {"train": {"max_minutes": minutes}}) if minutes is not None else above
+
+
+def labels_of(
+    column: str | None, separator: str | None, columns: str | None, drop: str | None
+) -> dict[str, Any]:
+    """The overrides of the options for several labels an image.
+
+    Args:
+        column: that holds lists.
+        separator: between the labels of a list.
+        columns: of single labels, separated by commas.
+        drop: labels, separated by commas.
+
+    Example:
+        >>> labels_of(None, None, "cat,dog", None)
+        {'data': {'label_columns': ['cat', 'dog']}}
+    """
+    given: dict[str, Any] = {
+        "labels_column": column,
+        "label_separator": separator,
+        "label_columns": _listed(columns),
+        "drop_labels": _listed(drop),
+    }
+    data = {key: value for key, value in given.items() if value is not None}
+    return {"data": data} if data else {}
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

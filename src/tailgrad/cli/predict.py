@@ -1,21 +1,55 @@
 """tailgrad predict."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tailgrad.cli.options import JsonOption, QuietOption
-from tailgrad.cli.output import err, listener, loading, printable, short, show_json, show_table
+from tailgrad.cli.options import JsonOption, QuietOption, TargetPriorOption
+from tailgrad.cli.output import (
+    err,
+    listener,
+    loading,
+    printable,
+    short,
+    show_json,
+    show_raw,
+    show_table,
+)
+
+if TYPE_CHECKING:
+    from tailgrad.ship import Prediction
 
 
 def predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES", help="Image files, or folders of them.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Folder of a finished run, file of export --onnx, or pretrained folder."
+        ),
+    ],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES",
+            help="Image files, folders of them, or CSV lists with a column path; tables for a run on one.",
+        ),
+    ],
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the predictions there.")
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", metavar="K", help="Classes named for each image.")] = 1,
+    abstain: Annotated[
+        float | None,
+        typer.Option("--abstain", metavar="P", help="Abstain where the probability is below P."),
+    ] = None,
+    target_prior: TargetPriorOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify images with a trained run.
+    """Classify images with a trained run, or with what was exported of one.
 
     An image that cannot be read is named, and the others are classified. Where
     the run was trained with --focus, the tuned threshold of that class decides.
@@ -23,18 +57,41 @@ def predict(
     Examples:
         tailgrad predict runs/my-run new/*.jpg
         tailgrad predict runs/my-run new/ --json
+        tailgrad predict model.onnx new/ --csv out.csv --top-k 3 --abstain 0.6
     """
     with loading(quiet):
-        from tailgrad.recipes import predict as classify
+        from tailgrad.ship import predict as classify
 
-    found = classify(run, images, console=listener(quiet))
+    found = classify(
+        run, images, top_k=top_k, abstain=abstain, target_prior=target_prior, console=listener(quiet)
+    )
+    if csv is not None:
+        from tailgrad.ship import write_predictions
+
+        write_predictions(csv, found)
     if as_json:
         show_json({"predictions": [asdict(row) for row in found]})
         return
-    rows = [[p.file, short(p.name), f"{p.probability:.3f}"] for p in found if not p.error]
-    if rows:
-        show_table("", ["file", "class", "probability"], rows)
+    if csv is None:
+        _show([row for row in found if not row.error], top_k)
     for row in found:
         if row.error:
             said = printable(f"unreadable: {row.file} ({row.error})")
             err().print(said, markup=False, highlight=False)
+    if csv is not None:
+        show_raw(f"predictions: {csv}")
+
+
+def _show(found: "Sequence[Prediction]", top_k: int) -> None:
+    """One line an image; further columns only where they are asked for."""
+    abstained = any(p.abstained for p in found)
+    header = ["file", "class", "probability"]
+    header += (["also"] if top_k > 1 else []) + (["abstained"] if abstained else [])
+    rows = []
+    for p in found:
+        cells = [p.file, short(p.name), f"{p.probability:.3f}"]
+        if top_k > 1:
+            cells.append(", ".join(f"{short(name)} {share:.3f}" for name, share in p.top if name != p.name))
+        rows.append(cells + (["yes" if p.abstained else ""] if abstained else []))
+    if rows:
+        show_table("", header, rows)

@@ -17,17 +17,23 @@ To add a kind of source, write one file with a function that returns a Source (i
 ``ImageFiles``, ``Pictures`` or a class of your own with the six methods), and call it in ``open_source.py``.
 """
 
-from tailgrad.data.audit import Audit, audit
-from tailgrad.data.decode import MAX_PIXELS, UnreadableImage, unreadable
-from tailgrad.data.duplicates import Duplicates, duplicate_groups
-from tailgrad.data.manifest import load_split, save_split, split_hash
-from tailgrad.data.open_source import open_source
-from tailgrad.data.profiles import Profile, counts_for, imbalance_factor, longtail, shortfall
-from tailgrad.data.resident import default_size, load_images
-from tailgrad.data.resident_loader import ResidentLoader
-from tailgrad.data.source import Items, Source, choose
-from tailgrad.data.splits import Split, make_split
-from tailgrad.data.streaming_loader import StreamingLoader
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tailgrad.data.audit import Audit, audit
+    from tailgrad.data.decode import MAX_PIXELS, UnreadableImage, unreadable
+    from tailgrad.data.duplicates import Duplicates, duplicate_groups
+    from tailgrad.data.manifest import load_split, save_split, split_hash
+    from tailgrad.data.open_source import open_source
+    from tailgrad.data.profiles import Profile, counts_for, imbalance_factor, longtail, shortfall
+    from tailgrad.data.resident import default_size, load_images
+    from tailgrad.data.resident_loader import ResidentLoader
+    from tailgrad.data.source import Items, Source, choose
+    from tailgrad.data.splits import Split, make_split
+    from tailgrad.data.streaming_loader import StreamingLoader
 
 __all__ = [
     "MAX_PIXELS",
@@ -56,3 +62,53 @@ __all__ = [
     "split_hash",
     "unreadable",
 ]
+
+_HOME = {
+    "Audit": "audit",
+    "Duplicates": "duplicates",
+    "Items": "source",
+    "MAX_PIXELS": "decode",
+    "Profile": "profiles",
+    "ResidentLoader": "resident_loader",
+    "Source": "source",
+    "Split": "splits",
+    "StreamingLoader": "streaming_loader",
+    "UnreadableImage": "decode",
+    "audit": "audit",
+    "choose": "source",
+    "counts_for": "profiles",
+    "default_size": "resident",
+    "duplicate_groups": "duplicates",
+    "imbalance_factor": "profiles",
+    "load_images": "resident",
+    "load_split": "manifest",
+    "longtail": "profiles",
+    "make_split": "splits",
+    "open_source": "open_source",
+    "save_split": "manifest",
+    "shortfall": "profiles",
+    "split_hash": "manifest",
+    "unreadable": "decode",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tailgrad.data' has no attribute {name!r}")
+    return getattr(import_module(f"tailgrad.data.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]
+
+
+class _Lazy(ModuleType):
+    """A package whose names are resolved on use: decoding an image loads no PyTorch."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing a file would otherwise put it in the place of the function of the same name.
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Lazy

@@ -16,6 +16,7 @@ from tailgrad.data.duplicates import Progress, duplicate_groups
 from tailgrad.data.open_source import open_source
 from tailgrad.data.recommendation import recommend
 from tailgrad.data.source import Source
+from tailgrad.data.table_audit import TableFacts, table_facts
 from tailgrad.types import ClassInfo
 
 _EXAMPLES = 5
@@ -111,6 +112,7 @@ class Audit:
         duplicates: all groups.
         conflicts: duplicate groups whose labels differ.
         leakage: duplicate groups that lie in several parts of the split that the source brings.
+        table: the columns, where the items are rows of a table; else None.
 
     Example:
         >>> audit("digits-lt").formats
@@ -133,6 +135,7 @@ class Audit:
     duplicates: GroupCount
     conflicts: tuple[Copies, ...]
     leakage: tuple[Copies, ...]
+    table: TableFacts | None = None
 
     @property
     def recommendation(self) -> tuple[str, ...]:
@@ -171,9 +174,15 @@ def audit(
         (1797, 178, {'train': 1297, 'test': 500})
     """
     opened = _opened(source)
+    if opened.indicators is not None:
+        raise InputError(
+            f"audit is for one class an image, got several labels of {opened.name!r}; tailgrad train says "
+            "what each label has"
+        )
     duplicates = duplicate_groups(opened, near=near, progress=progress)
     exact = frozenset(duplicates.exact)
     copies = _copies(opened, duplicates.groups, exact)
+    table = table_facts(opened)
     formats, sizes = _headers(opened, {i for i, _ in duplicates.unreadable})
     return Audit(
         source=opened.name,
@@ -182,17 +191,18 @@ def audit(
         images=len(opened.items),
         classes=dict(zip(opened.class_names, opened.counts, strict=True)),
         imbalance_factor=ClassInfo(opened.class_names, opened.counts).imbalance_factor,
-        sizes=_sizes(sizes),
+        sizes=None if table else _sizes(sizes),
         formats=formats,
         parts=_parts(opened),
         ignored=opened.ignored,
         unreadable=tuple((opened.items.name(i), reason) for i, reason in duplicates.unreadable),
-        near_searched=near,
+        near_searched=near and table is None,
         exact=_group_count(_copies(opened, duplicates.exact, exact)),
         near=_group_count(_copies(opened, duplicates.near, exact)),
         duplicates=_group_count(copies),
         conflicts=tuple(found for found in copies if len(set(found.classes)) > 1),
         leakage=tuple(found for found in copies if len(set(found.parts)) > 1),
+        table=table,
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tailgrad.data.audit import Audit, Copies, GroupCount
+    from tailgrad.data.table_audit import TableFacts
 
 _SHOWN = 10
 """Lines of one list before the rest is only counted."""
@@ -28,12 +29,12 @@ def audit_text(audit: "Audit") -> str:
 
 def _lines(audit: "Audit") -> Iterator[str]:
     yield (
-        f"{_plain(audit.source)}: {audit.images} images, {len(audit.classes)} classes, imbalance factor "
-        f"{audit.imbalance_factor:.1f}"
+        f"{_plain(audit.source)}: {audit.images} {noun(audit)}s, {len(audit.classes)} classes, "
+        f"imbalance factor {audit.imbalance_factor:.1f}"
     )
     yield ""
     yield from _classes(audit)
-    yield from _files(audit)
+    yield from _files(audit) if audit.table is None else _columns(audit.table)
     yield ""
     yield from _duplicates(audit)
     yield from _copies("Copies with different labels", audit.conflicts)
@@ -52,6 +53,27 @@ def _classes(audit: "Audit") -> Iterator[str]:
         yield f"  and {len(audit.classes) - 2 * _SHOWN} more, down to {min(audit.classes.values())}"
 
 
+def noun(audit: "Audit") -> str:
+    """What one item is: ``image`` or ``row``.
+
+    Example:
+        >>> from tailgrad.data.audit import audit
+        >>> noun(audit("wine-lt"))
+        'row'
+    """
+    return "image" if audit.table is None else "row"
+
+
+def _columns(table: "TableFacts") -> Iterator[str]:
+    yield f"Classes in column {_plain(table.target)!r}"
+    yield f"Numeric columns: {len(table.numbers)}"
+    sizes = [f"{_plain(name)} ({n})" for name, n in table.categories.items()]
+    yield from _list("Columns of categories", sizes)
+    yield from _list("Without a value", [f"{_plain(name)}: {n} rows" for name, n in table.missing.items()])
+    yield from _list("Of one value, dropped", [_plain(name) for name in table.constant])
+    yield from _list("Odd", list(table.remarks))
+
+
 def _files(audit: "Audit") -> Iterator[str]:
     if audit.sizes is not None:
         sizes = audit.sizes
@@ -67,7 +89,7 @@ def _files(audit: "Audit") -> Iterator[str]:
 
 
 def _duplicates(audit: "Audit") -> Iterator[str]:
-    yield f"Exact duplicates: {_counted(audit.exact)}"
+    yield f"Exact duplicates: {_counted(audit.exact, noun(audit))}"
     if not audit.near_searched:
         yield "Near duplicates: not looked for"
         return
@@ -76,11 +98,12 @@ def _duplicates(audit: "Audit") -> Iterator[str]:
     yield from (f"  {_row(copies)}" for copies in audit.near.examples or audit.exact.examples)
 
 
-def _counted(count: "GroupCount") -> str:
+def _counted(count: "GroupCount", item: str = "image") -> str:
     if not count.groups:
         return "none"
-    noun = "group" if count.groups == 1 else "groups"
-    return f"{count.groups} {noun}, {count.files} files, largest {count.largest}"
+    groups = "group" if count.groups == 1 else "groups"
+    items = "files" if item == "image" else f"{item}s"
+    return f"{count.groups} {groups}, {count.files} {items}, largest {count.largest}"
 
 
 def _copies(title: str, found: Sequence["Copies"]) -> Iterator[str]:

@@ -4,15 +4,23 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tailgrad.checks import InputError, nearest
 from tailgrad.data.files import ImageFiles, existing
+from tailgrad.data.label_lists import LabelLists, Where, indicator_columns, listed_labels
 from tailgrad.data.labels import class_indices
 from tailgrad.data.parts import PARTS
 from tailgrad.data.source import Source, brought_split, safe_name
 
 
 def open_csv(
-    file: Path, root: Path | None = None, image_column: str | None = None, label_column: str | None = None
+    file: Path,
+    root: Path | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    several: LabelLists | None = None,
 ) -> Source:
     r"""Open a CSV list of images (tab-separated where the name ends in ``.tsv``), UTF-8, with a header.
 
@@ -24,6 +32,7 @@ def open_csv(
         root: folder that the paths are relative to; by default the folder of the list.
         image_column: column of the paths, by default ``path``.
         label_column: column of the labels, by default ``label``.
+        several: how the list gives several labels to an image, in place of one.
 
     Raises:
         InputError: no such column, no rows, a file that is missing, a label that is blank or out of range,
@@ -41,10 +50,18 @@ def open_csv(
     columns, lines = _columns(file, _read(file))
     folder = file.parent if root is None else root
     paths = _column(file, columns, image_column or "path")
-    values = _column(file, columns, label_column or "label")
     places = [f"line {line} of {file.name}" for line in lines]
     names = [existing(folder, path, place) for path, place in zip(paths, places, strict=True)]
-    labels, class_names = class_indices(values, where=lambda i: f"{places[i]} ({names[i]!r})")
+
+    def where(i: int) -> str:
+        return f"{places[i]} ({names[i]!r})"
+
+    indicators = None
+    if several is not None and several.is_read:
+        indicators, class_names = _indicators(file, columns, several, where)
+        labels = np.zeros(len(names), np.int64)
+    else:
+        labels, class_names = class_indices(_column(file, columns, label_column or "label"), where=where)
     parts = columns.get("split", [""] * len(lines))
     return Source(
         name=safe_name(f"{file.resolve().parent.name}-{file.stem}"),
@@ -52,7 +69,18 @@ def open_csv(
         labels=labels,
         class_names=class_names,
         given=brought_split([_part(part, place) for part, place in zip(parts, places, strict=True)]),
+        indicators=indicators,
     )
+
+
+def _indicators(
+    file: Path, columns: dict[str, list[str]], several: LabelLists, where: Where
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    if several.column is not None:
+        values = _column(file, columns, several.column, "labels_column")
+        return listed_labels(values, several.separator, where)
+    found = {name: _column(file, columns, name, "label_columns") for name in several.columns}
+    return indicator_columns(found, where), several.columns
 
 
 def _read(file: Path) -> list[tuple[int, list[str]]]:
@@ -85,11 +113,12 @@ def _columns(file: Path, rows: list[tuple[int, list[str]]]) -> tuple[dict[str, l
     return {name: [row[j] for _, row in rows[1:]] for j, name in enumerate(head)}, [n for n, _ in rows[1:]]
 
 
-def _column(file: Path, columns: dict[str, list[str]], name: str) -> Sequence[str]:
+def _column(file: Path, columns: dict[str, list[str]], name: str, key: str = "") -> Sequence[str]:
     if name not in columns:
+        keys = f"data.{key}" if key else "data.image_column or data.label_column"
         raise InputError(
             f"{file.name} must have a column {name!r}, got {', '.join(columns)}; {nearest(name, columns)} "
-            "(name it with data.image_column or data.label_column)"
+            f"(name it with {keys}; where the rows are a table, name its classes with --target)"
         )
     return columns[name]
 

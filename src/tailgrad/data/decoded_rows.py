@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tailgrad.data.decode import UnreadableImage
-from tailgrad.data.resident import resize
+from tailgrad.data.resize import resize
 from tailgrad.data.source import Source, load_for
 
 MOST_TRIES = 1000

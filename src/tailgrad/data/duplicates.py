@@ -102,6 +102,9 @@ def duplicate_groups(
         >>> found.group.tolist(), found.exact, found.near
         ([0, 1, 0], ((0, 2),), ())
     """
+    if callable(alike := getattr(source.items, "alike", None)):  # rows of a table are compared as they are
+        rows = _numbered(alike().tolist())
+        return Duplicates(rows, _members(rows), ())
     digests, faults = [], []
     with Thumbnails(len(source.items)) as thumbnails:
         for i, print_ in enumerate(_fingerprints(source, near and not stored, stored, progress)):

@@ -99,3 +99,33 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name too long for the file system, a folder that may not be entered
         return False
+
+
+def find_images(images: Sequence[str | Path]) -> list[Path]:
+    """The image files that paths name, in the order given; folders are searched and sorted.
+
+    Args:
+        images: files, or folders that are searched for images.
+
+    Raises:
+        InputError: a path does not exist, or there is no image.
+
+    Example:
+        >>> find_images(["nowhere"])
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: images must be files or folders, got nowhere, which does not exist; ...
+    """
+    files: list[Path] = []
+    for path in map(Path, images):
+        if path.is_dir():
+            files += sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(
+                f"images must be files or folders, got {path}, which does not exist; check the path"
+            )
+    if not files:
+        raise InputError(f"images must hold at least one image, got {[str(p) for p in images]}; give files")
+    return files

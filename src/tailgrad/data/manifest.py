@@ -26,7 +26,8 @@ class _Part(BaseModel):
     sha256: str
     counts: list[int]
     names: list[str]
-    labels: list[int]
+    labels: list[int] | list[list[int]]
+    """class of each item, or the positions of its labels where it may have several"""
     digests: str
 
 
@@ -156,9 +157,11 @@ def _part(index: NDArray[np.int64], source: Source) -> _Part:
     names = [_name(source, i) for i in index.tolist()]
     digests = [hashlib.sha256(source.items.stored(i)).hexdigest() for i in index.tolist()]
     labels = source.labels[index].tolist()
+    if source.indicators is not None:
+        labels = [np.flatnonzero(row).tolist() for row in source.indicators[index]]
     return _Part(
         sha256=_sha256([[*item] for item in zip(names, labels, digests, strict=True)]),
-        counts=np.bincount(source.labels[index], minlength=source.num_classes).tolist(),
+        counts=list(source.counts_of(index)),
         names=names,
         labels=labels,
         digests="".join(digest[:_SHORT] for digest in digests),

@@ -9,9 +9,23 @@ import numpy as np
 
 from tailgrad.checks import InputError, nearest_path
 from tailgrad.data.decode import unreadable
+from tailgrad.data.label_lists import LabelLists, with_labels
 from tailgrad.data.source import Source, choose
+from tailgrad.data.table_options import TableOptions
 
-NAMES = ("digits-lt", "cifar10", "cifar100", "cifar10-lt", "cifar100-lt")
+NAMES = (
+    "digits-lt",
+    "cifar10",
+    "cifar100",
+    "cifar10-lt",
+    "cifar100-lt",
+    "digits-multi-lt",
+    "patterns-multi-lt",
+    "breast-cancer-lt",
+    "wine-lt",
+    "generated-rows",
+    "generated-rows-small",
+)
 """Sources that have a name of their own."""
 
 
@@ -21,19 +35,24 @@ def open_source(
     root: str | PathLike[str] | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    several: LabelLists | None = None,
+    table: TableOptions | None = None,
     skip_unreadable: bool = False,
 ) -> Source:
-    """Open a source of images and labels.
+    """Open a source of images, or of rows of a table, with labels.
 
     Args:
-        spec: ``digits-lt``, ``cifar10``, ``cifar100``, ``cifar10-lt`` or ``cifar100-lt``; a folder of class
-            folders; a CSV list; a list of paths and class numbers (``ImageNet_LT_train.txt``); an annotation
-            file of iNaturalist (``train2018.json``); a parquet file, a WebDataset tar, or a folder of either;
-            a tuple (images, labels); a map-style dataset of (image, label); or a Source, which is returned
-            as it is.
+        spec: ``digits-lt``, ``cifar10``, ``cifar100``, ``cifar10-lt``, ``cifar100-lt``, ``digits-multi-lt``
+            or ``patterns-multi-lt`` (several labels an image); a folder of class folders; a CSV list; a list
+            of paths and class numbers (``ImageNet_LT_train.txt``); an annotation file of iNaturalist
+            (``train2018.json``); a parquet file, a WebDataset tar, or a folder of either; a tuple (images,
+            labels); a map-style dataset of (image, label); or a Source, which is returned as it is.
         root: folder that the paths of a list are relative to, or that holds CIFAR.
         image_column: column of the images in a CSV list or parquet file.
         label_column: column of the labels in a CSV list or parquet file; field of ``.json`` members of a tar.
+        several: how a CSV list gives several labels to an image, and what becomes of labels and images
+            without.
+        table: with a target column, ``spec`` is a table: a CSV or parquet file, or a data frame.
         skip_unreadable: try every image, drop those that cannot be decoded and list them in ``ignored``.
 
     Raises:
@@ -49,8 +68,12 @@ def open_source(
         ...
         tailgrad.checks.InputError: source must be ..., got 'digit-lt'; did you mean 'digits-lt'?
     """
-    options = {"root": root, "image_column": image_column, "label_column": label_column}
+    options: dict[str, Any] = {"root": root, "image_column": image_column, "label_column": label_column}
+    options |= {} if table is None else table.given
+    if several is not None and several.is_read:
+        options[several.key] = several
     source = _open(spec, {name: value for name, value in options.items() if value is not None})
+    source = _with_labels(source, several)
     if skip_unreadable:
         source = _without_unreadable(source)
     present = [name for name, n in zip(source.class_names, source.counts, strict=True) if n]
@@ -61,7 +84,23 @@ def open_source(
     return source
 
 
+def _with_labels(source: Source, several: LabelLists | None) -> Source:
+    if several is not None and several.drop and source.indicators is None:
+        raise InputError(
+            f"drop_labels is for images with several labels, got {','.join(several.drop)} for "
+            f"{source.name!r}; leave it out, and remove the images of a class from the source"
+        )
+    return source if several is None else with_labels(source, several)
+
+
 def _open(spec: Any, options: dict[str, Any]) -> Source:
+    if "target" in options and not isinstance(spec, Source):
+        return _open_table(spec, options)
+    for key in options.keys() & {"drop", "categories"}:
+        raise InputError(
+            f"{key} must be left out for images, got {','.join(options[key])}; name the column of a table's "
+            "classes with --target (data.target) as well"
+        )
     if isinstance(spec, str | PathLike):
         return _open_named(str(spec), options)
     _refuse(options, (), f"a {type(spec).__name__}")
@@ -85,6 +124,26 @@ def _open_named(spec: str, options: dict[str, Any]) -> Source:
         from tailgrad.data.digits import open_digits
 
         return open_digits()
+    if spec == "digits-multi-lt":
+        _refuse(options, (), spec)
+        from tailgrad.data.digits_multi import open_digits_multi
+
+        return open_digits_multi()
+    if spec == "patterns-multi-lt":
+        _refuse(options, (), spec)
+        from tailgrad.data.patterns_multi import open_patterns_multi
+
+        return open_patterns_multi()
+    if spec in ("breast-cancer-lt", "wine-lt"):
+        _refuse(options, (), spec)
+        from tailgrad.data.bundled_tables import open_bundled_table
+
+        return open_bundled_table(spec)
+    if spec in ("generated-rows", "generated-rows-small"):
+        _refuse(options, (), spec)
+        from tailgrad.data.generated_rows import SIZES, open_generated_rows
+
+        return open_generated_rows(spec, *SIZES[spec])
     if spec in NAMES:
         _refuse(options, ("root",), spec)
         from tailgrad.data.cifar import open_cifar
@@ -114,6 +173,20 @@ def _open_path(spec: str, place: Path, options: dict[str, Any]) -> Source:
     )
 
 
+def _open_table(spec: Any, options: dict[str, Any]) -> Source:
+    from tailgrad.data.table import open_table
+
+    if str(spec) in NAMES:
+        _refuse(options, (), str(spec))
+    _refuse(options, ("target", "drop", "categories"), "a table")
+    if isinstance(spec, str | PathLike):
+        spec = Path(spec).expanduser()
+        if not _exists(spec):
+            hint = nearest_path(spec, NAMES)
+            raise InputError(f"source must be a table that exists, got {str(spec)!r}; {hint}")
+    return open_table(spec, **options)
+
+
 def _exists(place: Path) -> bool:
     try:
         return place.exists()
@@ -127,7 +200,8 @@ def _open_csv(place: Path, options: dict[str, Any]) -> Source:
     from tailgrad.data.csv_list import open_csv
 
     root = Path(options["root"]).expanduser() if "root" in options else None
-    return open_csv(place, root, options.get("image_column"), options.get("label_column"))
+    several = options.get("labels_column", options.get("label_columns"))
+    return open_csv(place, root, options.get("image_column"), options.get("label_column"), several)
 
 
 def _open_list(place: Path, options: dict[str, Any]) -> Source:

@@ -120,7 +120,8 @@ def _column(schema: pa.Schema, features: dict[str, Any], given: str | None, defa
     if name not in schema.names:
         raise InputError(
             f"parquet files must have a column {name!r}, got {', '.join(schema.names)}; "
-            f"{nearest(name, schema.names)} (name it with data.{default}_column)"
+            f"{nearest(name, schema.names)} (name it with data.{default}_column; where the rows are a table, "
+            "name its classes with --target)"
         )
     return name
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tailgrad.data.audit_text import noun
+
 if TYPE_CHECKING:
     from tailgrad.data.audit import Audit
 
@@ -37,6 +39,7 @@ def recommend(audit: "Audit") -> tuple[str, ...]:
         _duplicates,
         _scarce,
         _imbalance,
+        _odd_columns,
         _resolution,
         _command,
     )
@@ -67,9 +70,13 @@ def _conflicts(audit: "Audit") -> str:
     if not n:
         return ""
     return (
-        f"Check the labels of {_number(n, 'picture')} that occur with different labels (listed above): at "
-        "most one label of each can be right."
+        f"Check the labels of {_number(n, _copied(audit))} that occur with different labels (listed above): "
+        "at most one label of each can be right."
     )
+
+
+def _copied(audit: "Audit") -> str:
+    return "picture" if audit.table is None else "row pattern"
 
 
 def _leakage(audit: "Audit") -> str:
@@ -86,10 +93,12 @@ def _duplicates(audit: "Audit") -> str:
     found = audit.duplicates
     if not found.groups or audit.parts:
         return ""
+    items = "files" if audit.table is None else "rows"
     return (
-        f"Keep copies together when splitting: {found.files} files lie in {_number(found.groups, 'group')}, "
-        f"and a random 20 % test set would hold about {found.expected_in_test:.0f} images with a copy "
-        "outside it. tailgrad's own split does this (drawn anew for each seed, and saved with its hash)."
+        f"Keep copies together when splitting: {found.files} {items} lie in "
+        f"{_number(found.groups, 'group')}, and a random 20 % test set would hold about "
+        f"{found.expected_in_test:.0f} {noun(audit)}s with a copy outside it. tailgrad's "
+        "own split does this (drawn anew for each seed, and saved with its hash)."
     )
 
 
@@ -97,14 +106,14 @@ def _scarce(audit: "Audit") -> str:
     short = [name for name, n in _present(audit).items() if n < _NEEDED]
     if short:
         return (
-            f"{_names(short)}: fewer than {_NEEDED} images, which cannot be split. Add images, merge the "
-            "class into another, or drop it."
+            f"{_names(short)}: fewer than {_NEEDED} {noun(audit)}s, which cannot be split. Add "
+            f"{noun(audit)}s, merge the class into another, or drop it."
         )
     few = [name for name, n in _present(audit).items() if n < _FEW]
     if few:
         return (
-            f"{_names(few)}: fewer than {_FEW} images. Collect more if you can; a recall measured on so few "
-            "has a wide interval, so use several seeds."
+            f"{_names(few)}: fewer than {_FEW} {noun(audit)}s. Collect more if you can; a recall measured on "
+            "so few has a wide interval, so use several seeds."
         )
     return ""
 
@@ -116,9 +125,14 @@ def _imbalance(audit: "Audit") -> str:
     rarest = min(_present(audit), key=audit.classes.__getitem__)
     return (
         f"The imbalance factor is {factor:.1f}: judge by macro-F1 and the worst class and not by accuracy. "
-        f"Rarest is {_names([rarest])} with {_number(audit.classes[rarest], 'image')}; if it is the one that "
-        "matters, name it with --focus."
+        f"Rarest is {_names([rarest])} with {_number(audit.classes[rarest], noun(audit))}; if it is the one "
+        "that matters, name it with --focus."
     )
+
+
+def _odd_columns(audit: "Audit") -> str:
+    odd = () if audit.table is None else audit.table.remarks
+    return f"Look at the odd {_number(len(odd), 'column')} listed above before you train." if odd else ""
 
 
 def _resolution(audit: "Audit") -> str:
@@ -140,7 +154,8 @@ def _resolution(audit: "Audit") -> str:
 
 def _command(audit: "Audit") -> str:
     skip = " --set data.skip_unreadable=true" if audit.unreadable else ""
-    methods = "--methods ce,balanced_softmax,csba --seeds 3"
+    last = "csba" if audit.table is None else "smote,hist_gradient_boosting"
+    methods = f"--methods ce,balanced_softmax,{last} --seeds 3"
     return f"Then run: tailgrad compare {audit.command_source}{skip} {methods}"
 
 

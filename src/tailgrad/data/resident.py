@@ -7,12 +7,12 @@ from os import cpu_count
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from tailgrad.checks import InputError, one_of
 from tailgrad.data.decode import UnreadableImage
 from tailgrad.data.duplicates import Progress
+from tailgrad.data.resize import resize
 from tailgrad.data.source import Source, load_for
 
 _WORKERS = min(8, cpu_count() or 1)
@@ -92,23 +92,6 @@ def _refuse(errors: list[UnreadableImage]) -> None:
             f"images must be readable, got {len(errors)} that are not ({first}{more}); replace or "
             "remove them, or pass over them with data.skip_unreadable=true"
         )
-
-
-def resize(pixels: NDArray[np.uint8], size: tuple[int, int], mode: str = "squash") -> NDArray[np.uint8]:
-    """One image [h, w, 3] brought to [H, W, 3]; modes as ``load_images``.
-
-    Example:
-        >>> resize(np.zeros((40, 24, 3), np.uint8), (80, 48)).shape
-        (80, 48, 3)
-    """
-    height, width, _ = pixels.shape
-    if (height, width) == size:
-        return pixels
-    scale = min(height / size[0], width / size[1])
-    part = (size[0] * scale, size[1] * scale) if mode == "crop" else (height, width)
-    top, left = (height - part[0]) / 2, (width - part[1]) / 2
-    box = (left, top, left + part[1], top + part[0])
-    return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR, box=box))
 
 
 def default_size(source: Source, fallback: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tailgrad.data.batch_order import BatchOrder
-from tailgrad.types import Batch
+from tailgrad.types import Batch, Inputs
 
 Places = tuple[Tensor, Tensor]
 
@@ -20,7 +20,7 @@ class ResidentLoader(BatchOrder):
     device. ``index`` stays in memory, where names are looked up.
 
     Args:
-        images: uint8 [N, 3, H, W].
+        images: uint8 [N, 3, H, W], or encoded rows of a table.
         target: classes [N], int64.
         index: positions in the source [N], int64.
         batch_size: examples a batch, at least 1; the last batch may be smaller, and where one example is
@@ -36,7 +36,7 @@ class ResidentLoader(BatchOrder):
     """
 
     def __init__(
-        self, images: Tensor, target: Tensor, index: Tensor, *, batch_size: int, seed: int | None = None
+        self, images: Inputs, target: Tensor, index: Tensor, *, batch_size: int, seed: int | None = None
     ) -> None:
         super().__init__(target, index, batch_size, seed)
         self.images = images
@@ -56,4 +56,6 @@ class ResidentLoader(BatchOrder):
         return zip(parts, torch.split(moved, [len(part) for part in parts]), strict=True)
 
     def _batch(self, target: Tensor, places: Tensor, there: Tensor) -> Batch:
-        return Batch(self.images.index_select(0, there), target.index_select(0, there), self.index[places])
+        images = self.images
+        chosen = images.index_select(0, there) if isinstance(images, Tensor) else images[there]
+        return Batch(chosen, target.index_select(0, there), self.index[places])

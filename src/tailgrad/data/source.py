@@ -56,6 +56,8 @@ class Source:
         regime: name of the default regime.
         profile: default long-tail profile of the training part, or None.
         ignored: names of the files that were seen and passed over.
+        indicators: which of K labels each image has, [N, K] uint8 of zeros and ones, where images have
+            several; ``class_names`` are then the labels, and ``labels`` are zeros that mean nothing.
 
     Raises:
         InputError: lengths that differ, a label outside 0 ... K - 1, or an unknown part of a split.
@@ -76,6 +78,7 @@ class Source:
     regime: str = "folder"
     profile: Profile | None = None
     ignored: tuple[str, ...] = ()
+    indicators: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.items)
@@ -87,6 +90,8 @@ class Source:
             )
         for part in set(self.given):
             one_of("given", part, GIVEN)
+        if self.indicators is not None:
+            _check_indicators(self.indicators, n, self.num_classes)
         if n and not 0 <= self.labels.min() <= self.labels.max() < self.num_classes:
             raise InputError(
                 f"labels must lie in 0 ... {self.num_classes - 1}, got {self.labels.min()} ... "
@@ -100,8 +105,45 @@ class Source:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Images of each class, whatever their part."""
-        return tuple(int(n) for n in np.bincount(self.labels, minlength=self.num_classes))
+        """Images of each class, or with each label, whatever their part."""
+        return self.counts_of(slice(None))
+
+    def counts_of(self, index: NDArray[np.int64] | slice) -> tuple[int, ...]:
+        """Images of each class, or with each label, among some positions.
+
+        Example:
+            >>> from tailgrad.data import open_source
+            >>> open_source("digits-lt").counts_of(np.array([0, 1, 10]))[:3]
+            (2, 1, 0)
+        """
+        if self.indicators is not None:
+            return tuple(int(n) for n in self.indicators[index].sum(0, dtype=np.int64))
+        return tuple(int(n) for n in np.bincount(self.labels[index], minlength=self.num_classes))
+
+    def target(self, index: NDArray[np.int64]) -> NDArray[np.int64] | NDArray[np.float32]:
+        """What is learnt at some positions: classes [n], or where images have several labels zeros and ones.
+
+        Example:
+            >>> from tailgrad.data import open_source
+            >>> open_source("digits-multi-lt").target(np.arange(4)).shape
+            (4, 10)
+        """
+        return self.labels[index] if self.indicators is None else self.indicators[index].astype(np.float32)
+
+
+def _check_indicators(indicators: NDArray[np.uint8], n: int, labels: int) -> None:
+    if indicators.shape != (n, labels) or indicators.dtype != np.uint8:
+        raise InputError(
+            f"indicators must be uint8 [{n}, {labels}], one row an item and one column a label, got "
+            f"{indicators.dtype} {list(indicators.shape)}; build them together"
+        )
+    bad = np.argwhere(indicators > 1)
+    if len(bad):
+        i, k = bad[0].tolist()
+        raise InputError(
+            f"indicators must be 0 or 1, got indicators[{i}, {k}]={indicators[i, k]}; write 1 where the "
+            "image has the label"
+        )
 
 
 class _Chosen:
@@ -142,12 +184,14 @@ def choose(source: Source, indices: Sequence[int] | NDArray[np.int64]) -> Source
         ('row 3', 2, 10)
     """
     index = np.asarray(indices, dtype=np.int64)
+    of_rows = getattr(source.items, "chosen", None)  # rows of a table stay such
     return replace(
         source,
-        items=_Chosen(source.items, index),
+        items=of_rows(index) if callable(of_rows) else _Chosen(source.items, index),
         labels=source.labels[index],
         given=tuple(source.given[i] for i in index),
         rank=None if source.rank is None else source.rank[index],
+        indicators=None if source.indicators is None else source.indicators[index],
     )
 
 

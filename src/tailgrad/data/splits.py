@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tailgrad.checks import InputError, in_range
 from tailgrad.data.duplicates import duplicate_groups
+from tailgrad.data.label_split import split_labels
 from tailgrad.data.source import Source
 
 Indices = NDArray[np.int64]
@@ -77,7 +78,8 @@ def make_split(
     ``leakage`` reports them: no carved part takes them. Each class c with n_c items to distribute aims at
     round(val * n_c) and round(test * n_c) items, at least one each. Groups are placed largest first, each
     drawn at random among the parts that still have room for it, in proportion to that room; without groups
-    this is a plain stratified draw. A group with several labels is placed once, as one piece.
+    this is a plain stratified draw. A group with several labels is placed once, as one piece. Images with
+    several labels each are split by iterative stratification (``split_labels``).
 
     Args:
         source: the items, with the parts they bring.
@@ -117,7 +119,7 @@ def make_split(
         **parts,
         seed=seed,
         groups_kept=kept,
-        method=_method(brought, shares),
+        method=_method(brought, shares, "class" if source.indicators is None else "label, rarest first"),
         leakage=_leakages(group, {part: parts[part] for part in ("test", "val") if part in brought}),
     )
 
@@ -131,11 +133,11 @@ def _check_shares(seed: int, val: float, test: float) -> None:
         )
 
 
-def _method(brought: Sequence[str], shares: dict[str, float]) -> str:
+def _method(brought: Sequence[str], shares: dict[str, float], by: str = "class") -> str:
     steps = [f"{part} as given by the source" for part in brought]
     rest = " of the rest" if brought else ""
     steps += [f"{part} {share:g}{rest}" for part, share in shares.items()]
-    return ", ".join(steps) + "; stratified by class, duplicate groups kept together"
+    return ", ".join(steps) + f"; stratified by {by}, duplicate groups kept together"
 
 
 def _carve(
@@ -143,6 +145,11 @@ def _carve(
 ) -> tuple[dict[str, Indices], int]:
     """Distribute the pool over training and the parts of ``shares``; also how many groups were kept."""
     names = ("train", *shares)
+    if source.indicators is not None:
+        all_shares = (1 - sum(shares.values()), *shares.values())
+        places = split_labels(source.indicators[pool], group[pool], all_shares, rng)
+        kept = int((np.unique(group[pool], return_counts=True)[1] > 1).sum())
+        return {name: pool[places == p] for p, name in enumerate(names)}, kept
     pieces = _Pieces.of(group[pool], source.labels[pool], source.num_classes)
     _check_classes(source, pieces, names)
     place = _place(pieces, _targets(pieces.counts, list(shares.values())), rng)

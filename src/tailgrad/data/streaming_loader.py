@@ -59,7 +59,7 @@ class StreamingLoader(BatchOrder):
         seed: int | None = None,
         reading: Reading | None = None,
     ) -> None:
-        super().__init__(torch.as_tensor(source.labels[index]), torch.as_tensor(index), batch_size, seed)
+        super().__init__(torch.as_tensor(source.target(index)), torch.as_tensor(index), batch_size, seed)
         self.reading = reading or Reading()
         stop, least = self.reading.on_unreadable == "stop", 0 if seed is None else 2
         self._images = DecodedRows(source, index, size, mode, least, stop=stop)

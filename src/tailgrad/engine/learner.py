@@ -13,7 +13,7 @@ from tailgrad.engine.compiled import Compiled
 from tailgrad.engine.examples import Examples
 from tailgrad.engine.schedule import Schedule
 from tailgrad.losses.each import each_of_mean
-from tailgrad.types import Batch, Output
+from tailgrad.types import Batch, Inputs, Output
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -123,7 +123,7 @@ class Learner:
         """
         return replace(self, model=_Direct(self.fabric, self.network), compiled=None)
 
-    def images(self, inputs: Tensor) -> Tensor:
+    def images(self, inputs: Inputs) -> Tensor:
         """Prepared images on the device, in the model's memory layout."""
         return _laid_out(self.prepare(self.fabric.to_device(inputs)), self.channels_last)
 
@@ -197,7 +197,7 @@ class Learner:
         images = self.augment(self.prepare(inputs))  # laid out once, after all that may undo it
         return _laid_out(images, self.channels_last), self.fabric.to_device(batch.target)
 
-    def _seen_again(self, inputs: Tensor) -> Tensor:
+    def _seen_again(self, inputs: Inputs) -> Tensor:
         seen = cast("Transform", self.views)(self.fabric.to_device(inputs))
         return self.images(seen.flatten(0, 1)).view(seen.shape)
 

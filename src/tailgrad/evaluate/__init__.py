@@ -13,14 +13,23 @@ of `Evaluation`, an entry in ``__all__`` and a test against an independent compu
 interval needs a reason.
 """
 
+from tailgrad.evaluate.abstention import Abstention, abstention, area_under_risk_coverage
 from tailgrad.evaluate.bootstrap import bootstrap_macro_f1
 from tailgrad.evaluate.calibration import calibration_errors, expected_calibration_error
 from tailgrad.evaluate.cells import Confusion
+from tailgrad.evaluate.class_calibration import (
+    ClassCalibration,
+    class_calibration,
+    debiased_calibration_error,
+)
+from tailgrad.evaluate.clopper_pearson import clopper_pearson
+from tailgrad.evaluate.conformal import Conformal, conformal, images_needed, prediction_sets
 from tailgrad.evaluate.confusion import confusion_matrix
 from tailgrad.evaluate.cosine_bounds import cosine_matrix_possible, mean_cosine_possible
 from tailgrad.evaluate.crossed import crossed_bootstrap
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.evaluation import evaluate, evaluate_predictions
+from tailgrad.evaluate.false_head import FalseHead, false_head_rate
 from tailgrad.evaluate.finding import Finding
 from tailgrad.evaluate.groups import Group, shots, thirds
 from tailgrad.evaluate.improvement import probability_of_improvement
@@ -65,6 +74,7 @@ from tailgrad.evaluate.printed_parameters import parameters_follow
 from tailgrad.evaluate.printed_profile import profile_follows
 from tailgrad.evaluate.printed_table import PrintedColumn, PrintedTable
 from tailgrad.evaluate.ranks import Ranks, critical_difference
+from tailgrad.evaluate.reliability import Reliability, ReliabilityOptions, evaluate_reliability
 from tailgrad.evaluate.result import ClassRow, Evaluation
 from tailgrad.evaluate.thresholds import Threshold, apply_threshold, tune_threshold
 from tailgrad.evaluate.units import Units, units_of
@@ -72,11 +82,15 @@ from tailgrad.evaluate.unpaired import fisher_exact, newcombe
 
 __all__ = [
     "ONE_SEED",
+    "Abstention",
+    "ClassCalibration",
     "ClassRow",
     "ColumnCounts",
+    "Conformal",
     "Confusion",
     "Estimate",
     "Evaluation",
+    "FalseHead",
     "Finding",
     "Group",
     "McNemar",
@@ -86,31 +100,42 @@ __all__ = [
     "PrintedTable",
     "Ranks",
     "Reconstruction",
+    "Reliability",
+    "ReliabilityOptions",
     "TableCounts",
     "Threshold",
     "Units",
+    "abstention",
     "accuracy",
     "accuracy_follows",
     "apply_threshold",
+    "area_under_risk_coverage",
     "balanced_accuracy",
     "bootstrap_macro_f1",
     "calibration_errors",
+    "class_calibration",
+    "clopper_pearson",
+    "conformal",
     "confusion_matrix",
     "cosine_matrix_possible",
     "counts_exist",
     "critical_difference",
     "crossed_bootstrap",
+    "debiased_calibration_error",
     "evaluate",
     "evaluate_predictions",
+    "evaluate_reliability",
     "expected_calibration_error",
     "f1",
     "f1_follows",
+    "false_head_rate",
     "fisher_exact",
     "gain_of_class",
     "gain_overall",
     "gain_without_best",
     "geometric_mean",
     "holm",
+    "images_needed",
     "macro_f1",
     "mcnemar_cases",
     "mcnemar_exact",
@@ -124,6 +149,7 @@ __all__ = [
     "parameters_follow",
     "power_of_paired_test",
     "precision",
+    "prediction_sets",
     "predictions_follow",
     "probability_of_improvement",
     "profile_follows",

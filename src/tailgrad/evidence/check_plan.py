@@ -11,11 +11,20 @@ from tailgrad.evidence.claim import Claim
 from tailgrad.evidence.study_file import Group, StudyFile
 from tailgrad.recipes.compare import regime_only
 from tailgrad.recipes.compose import merge
-from tailgrad.recipes.conclude import METRICS
+from tailgrad.recipes.conclude import GRADIENT_METRICS, LABEL_METRICS, METRICS
 from tailgrad.recipes.configure import configure
 
-OF_CLASSES = ("precision", "recall", "f1")
-_METRICS = (*METRICS, "focus_f1", "g_mean", "nll", "tuned_balanced_accuracy", "tuned_accuracy")
+OF_CLASSES = ("precision", "recall", "f1", "average_precision", "auc")
+_METRICS = (
+    *METRICS,
+    *LABEL_METRICS,
+    *GRADIENT_METRICS,
+    "focus_f1",
+    "g_mean",
+    "nll",
+    "tuned_balanced_accuracy",
+    "tuned_accuracy",
+)
 
 
 def check_claims(plan: StudyFile) -> None:

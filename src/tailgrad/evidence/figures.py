@@ -12,6 +12,8 @@ from tailgrad.evaluate import Estimate, student_t
 from tailgrad.recipes.conclude import figure as overall
 
 RunResult = Mapping[str, Any]
+_OF_CLASSES = ("precision", "recall", "f1", "average_precision", "auc")
+"""Figures of one class; the last two of a label, where images have several."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,18 @@ def run_figure(result: RunResult, metric: str) -> float:
     if not of:
         try:
             return overall(result, metric)
-        except (KeyError, TypeError) as error:  # no such key, or no class in focus
+        except (KeyError, StopIteration, TypeError) as error:  # no such key, or no class in focus
             raise InputError(
                 f"metric must be one that runs have, got {metric!r}; take macro_f1, say"
             ) from error
     rows = {str(row["name"]): row for row in result["test"]["classes"]}
     if name not in rows:
         raise InputError(f"metric {metric!r} must name a class, got {name!r}; {nearest(name, rows)}")
-    if kind not in {"precision", "recall", "f1"}:
-        raise InputError(f"metric must be precision, recall or f1 of a class, got {kind!r} in {metric!r}")
+    if kind not in rows[name] or kind not in _OF_CLASSES:
+        raise InputError(
+            f"metric must be one of {', '.join(_OF_CLASSES)} that the run has of a class, got {kind!r} in "
+            f"{metric!r}"
+        )
     return float(rows[name][kind]["value"])
 
 

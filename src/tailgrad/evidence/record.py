@@ -10,6 +10,8 @@ from tailgrad.evidence.figures import Figure
 from tailgrad.evidence.group_runs import group_runs
 from tailgrad.evidence.provenance import plain_command
 from tailgrad.interference import Interference
+from tailgrad.interference.label_conflict import LabelConflict
+from tailgrad.interference.storage import kind_of
 from tailgrad.recipes.run_folder import read_json
 from tailgrad.untrusted import of_shape, parse_yaml, yaml_text
 
@@ -25,6 +27,7 @@ _KEPT = (
     "test",
     "tuned",
     "focus",
+    "label_gradients",
 )
 
 
@@ -72,7 +75,8 @@ def _configuration(run: Path) -> dict[str, Any]:
 def _conflict(run: Path) -> dict[str, Any]:
     stages = {}
     for path in sorted((run / "interference").glob("*.json")):
-        found = Interference.load(path)
+        labels = kind_of(path) == LabelConflict.__name__
+        found: Any = (LabelConflict if labels else Interference).load(path)
         stages[path.stem] = {
             "mean": found.mean,
             "mean_null": found.mean_null,

@@ -1,6 +1,14 @@
-"""Monitoring inside other people's training loops: Lightning, the Hugging Face Trainer, a loop of one's own.
+"""Monitoring, losses and samplers in the training loops of others: Lightning, the Hugging Face Trainer.
 
-Protocol: an integration owns one ``tailgrad.interference.Monitor`` and calls, for every (micro-)batch,
+**Training.** ``ImbalanceTrainer`` and ``LightningClassifier`` have one knob, ``class_imbalance``: ``"auto"``,
+a mapping with a loss, a sampler or both, or None (``choose_for``). What was chosen is printed.
+
+    ImbalanceTrainer(model=model, args=arguments, train_dataset=data, class_imbalance="auto").train()
+    Trainer().fit(LightningClassifier(network, labels, class_imbalance={"loss": "focal"}), loader)
+
+**Vectors.** ``TailgradClassifier`` is an estimator of scikit-learn, with a network inside.
+
+**Monitoring.** An integration owns one ``tailgrad.interference.Monitor`` and calls, for every (micro-)batch,
 ``begin(target)`` before the forward pass and ``backward_done()`` after the backward pass, and ``step_done()``
 after each optimiser step. It reads and never changes: weights come out bit-identical with and without it. It
 has ``records`` (one dictionary a measurement), sends their numbers to the framework's own log, and prints
@@ -27,11 +35,15 @@ from typing import Any
 
 _HOME = {
     "HuggingFaceCallback": "tailgrad.integrations.hugging_face_callback",
+    "ImbalanceTrainer": "tailgrad.integrations.imbalance_trainer",
     "LightningCallback": "tailgrad.integrations.lightning_callback",
+    "LightningClassifier": "tailgrad.integrations.lightning_classifier",
+    "TailgradClassifier": "tailgrad.integrations.scikit_learn",
+    "choose_for": "tailgrad.integrations.class_imbalance",
 }
 __all__ = sorted(_HOME)
 
-_NEEDS = {"HuggingFaceCallback": ("transformers", "huggingface")}
+_NEEDS = dict.fromkeys(["HuggingFaceCallback", "ImbalanceTrainer"], ("transformers", "huggingface"))
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 from tailgrad.checks import InputError
 from tailgrad.interference.trees import Tree, leaves, map_leaves
 from tailgrad.interference.trees import form as form_of
-from tailgrad.types import Batch
+from tailgrad.types import Batch, TableInputs
 
 _LABELS = ("labels", "label", "target")
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -76,7 +76,7 @@ def _items(data: object, order_seed: int | None) -> Iterator[object]:
 
 
 def _is_array(value: object) -> bool:
-    return isinstance(value, Tensor | np.ndarray)
+    return isinstance(value, Tensor | np.ndarray | TableInputs)
 
 
 def _labelled(item: object) -> tuple[Tree, Tensor]:
@@ -98,6 +98,8 @@ def _labelled(item: object) -> tuple[Tree, Tensor]:
 def _inputs(value: Any) -> Tree:
     if isinstance(value, Tensor | np.ndarray):
         return torch.as_tensor(value)
+    if isinstance(value, TableInputs):
+        return value
     if isinstance(value, Mapping) and value:
         return {key: _inputs(item) for key, item in value.items()}
     if isinstance(value, tuple | list) and value:

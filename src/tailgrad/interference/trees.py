@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tailgrad.types import TableInputs
+
 Tree = Any
 
 
@@ -19,6 +21,8 @@ def leaves(tree: Tree) -> Iterator[Tensor]:
     if isinstance(tree, Tensor):
         yield tree
         return
+    if isinstance(tree, TableInputs):
+        tree = (tree.numbers, tree.categories)
     parts = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, tuple | list) else ()
     for part in parts:
         yield from leaves(part)
@@ -27,12 +31,16 @@ def leaves(tree: Tree) -> Iterator[Tensor]:
 def map_leaves(change: Callable[[Tensor], Any], tree: Tree) -> Tree:
     """The same tree with ``change`` applied to every tensor; mappings become dictionaries.
 
+    Rows of a table (``TableInputs``) stay such.
+
     Example:
         >>> map_leaves(lambda t: t + 1, (torch.tensor(1), "kept"))
         (tensor(2), 'kept')
     """
     if isinstance(tree, Tensor):
         return change(tree)
+    if isinstance(tree, TableInputs):
+        return TableInputs(change(tree.numbers), change(tree.categories))
     if isinstance(tree, Mapping):
         return {key: map_leaves(change, value) for key, value in tree.items()}
     if isinstance(tree, tuple | list):

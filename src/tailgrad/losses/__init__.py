@@ -29,6 +29,7 @@ from tailgrad.losses.any_loss import AnyLoss
 from tailgrad.losses.asymmetric import AsymmetricLoss
 from tailgrad.losses.balanced_softmax import BalancedSoftmaxLoss
 from tailgrad.losses.bcl import BCLLoss
+from tailgrad.losses.binary_cross_entropy import BinaryCrossEntropyLoss
 from tailgrad.losses.class_conditional_smoothing import ClassConditionalSmoothing
 from tailgrad.losses.class_weights import class_weights
 from tailgrad.losses.cross_entropy import CrossEntropyLoss
@@ -46,9 +47,12 @@ from tailgrad.losses.label_aware_smoothing import LabelAwareSmoothing
 from tailgrad.losses.ldam import LDAMLoss
 from tailgrad.losses.logit_adjusted import LogitAdjustedLoss
 from tailgrad.losses.multi_label_asymmetric import MultiLabelAsymmetricLoss
+from tailgrad.losses.multi_label_soft_f1 import MultiLabelSoftF1Loss
 from tailgrad.losses.neural_collapse import NeuralCollapseLoss
 from tailgrad.losses.normalized import NormalizedLoss
 from tailgrad.losses.nt_xent import NTXentLoss
+from tailgrad.losses.pairwise_auc import PairwiseAUCLoss
+from tailgrad.losses.reweighted_auc import ReweightedAUCLoss
 from tailgrad.losses.ride import RIDELoss
 from tailgrad.losses.seesaw import SeesawLoss
 from tailgrad.losses.soft_f1 import SoftF1Loss
@@ -62,6 +66,7 @@ __all__ = [
     "AsymmetricLoss",
     "BCLLoss",
     "BalancedSoftmaxLoss",
+    "BinaryCrossEntropyLoss",
     "ClassConditionalSmoothing",
     "CrossEntropyLoss",
     "DiceLoss",
@@ -77,10 +82,13 @@ __all__ = [
     "LabelAwareSmoothing",
     "LogitAdjustedLoss",
     "MultiLabelAsymmetricLoss",
+    "MultiLabelSoftF1Loss",
     "NTXentLoss",
     "NeuralCollapseLoss",
     "NormalizedLoss",
+    "PairwiseAUCLoss",
     "RIDELoss",
+    "ReweightedAUCLoss",
     "SeesawLoss",
     "SoftF1Loss",
     "SpectralDecouplingLoss",

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tailgrad.checks import InputError, in_range
+from tailgrad.checks import in_range
 from tailgrad.losses.arguments import required_counts
+from tailgrad.losses.label_counts import label_counts
 from tailgrad.losses.multi_label_target import multi_label
 from tailgrad.losses.weighting import check_reduction, listed, reduce
 from tailgrad.settings import Settings
@@ -108,11 +109,5 @@ class DistributionBalancedLoss(Settings, nn.Module):
 
 def _log_odds(counts: Sequence[int], num_samples: int | None) -> list[float]:
     """``log(n_k / (N - n_k))``, with n_k kept between 1 and N - 1."""
-    total = sum(counts) if num_samples is None else num_samples
-    if not total >= max(*counts, 2):
-        raise InputError(
-            f"num_samples must be at least 2 and the largest count, got {total} for a count of {max(counts)}"
-            "; give the number of training examples"
-        )
-    inside = [min(n, total - 1) for n in counts]
+    inside, total = label_counts(counts, num_samples)
     return [math.log(n / (total - n)) for n in inside]

@@ -8,6 +8,9 @@ from torch import Tensor
 class Backbone(Protocol):
     """An ``nn.Module`` from images to features, with the facts that heads and instruments need.
 
+    A backbone for tables or feature vectors says ``takes = "table"``, gives vectors [N, C] (``grid`` False)
+    and is called with ``TableInputs`` or [N, F].
+
     Attributes:
         channels: C, width of the features that a call returns.
         pooled: D, width of what ``pool`` returns.
@@ -28,7 +31,7 @@ class Backbone(Protocol):
     stages: tuple[str, ...]
     input_size: tuple[int, int] | None
 
-    def __call__(self, images: Tensor) -> Any:
+    def __call__(self, images: Any) -> Any:
         """Features [N, C, *spatial] of images [N, 3, H, W]."""
         ...
 

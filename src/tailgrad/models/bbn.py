@@ -9,8 +9,8 @@ from tailgrad.checks import InputError, in_range
 from tailgrad.models.backbone import Backbone
 from tailgrad.models.branched_backbone import BranchedBackbone, MakeBackbone
 from tailgrad.models.classifier import Classifier
-from tailgrad.models.fit_images import fit_images
 from tailgrad.models.multi_expert import MakeHead
+from tailgrad.types import Inputs
 
 
 class BBN(Classifier):
@@ -45,7 +45,7 @@ class BBN(Classifier):
         backbone = BranchedBackbone(make_backbone, 2, share_until, own=1)
         super().__init__(backbone, make_head(cast("Backbone", backbone)))
 
-    def mixed(self, conventional: Tensor, rebalanced: Tensor, l: float) -> Tensor:  # noqa: E741
+    def mixed(self, conventional: Inputs, rebalanced: Inputs, l: float) -> Tensor:  # noqa: E741
         """Logits [N, K] of two batches of images [N, 3, H, W], mixed with weight l in [0, 1].
 
         Raises:
@@ -61,9 +61,9 @@ class BBN(Classifier):
         logits: Tensor = self.head(2 * torch.cat([l * parts[0], (1 - l) * parts[1]], 1))
         return logits
 
-    def _part(self, images: Tensor, place: int) -> Tensor:
+    def _part(self, images: Inputs, place: int) -> Tensor:
         backbone = cast("BranchedBackbone", self.backbone)
-        features = backbone.branch(fit_images(images, backbone.input_size), place)
+        features = backbone.branch(self.fitted(images), place)
         return features if self.takes_map else backbone.pool_branch(features, place)
 
 

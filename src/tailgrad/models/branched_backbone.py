@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tailgrad.checks import InputError, in_range
 from tailgrad.models.backbone import Backbone
 from tailgrad.models.share_until import cut, default_share_until
+from tailgrad.types import Inputs
 
 MakeBackbone = Callable[[], Backbone]
 
@@ -61,13 +62,14 @@ class BranchedBackbone(nn.Module):
         self.channels = branches * made[0].channels
         self.pooled = branches * made[0].pooled
         self.grid, self.input_size = made[0].grid, made[0].input_size
+        self.takes = getattr(made[0], "takes", "images")
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Inputs) -> Tensor:
         """Maps of all branches [N, B C, *spatial] of images [N, 3, H, W]."""
         shared = self.shared(images)
         return torch.cat([branch(shared) for branch in self.copies], 1)
 
-    def branch(self, images: Tensor, place: int) -> Tensor:
+    def branch(self, images: Inputs, place: int) -> Tensor:
         """The map [N, C, *spatial] of one branch."""
         features: Tensor = self.copies[place](self.shared(images))
         return features

@@ -44,6 +44,8 @@ def check_map(model: Classifier, size: tuple[int, int]) -> tuple[int, ...]:
     """
     if min(size) < 1:
         raise InputError(f"size must be at least 1 by 1, got {size}; give (height, width) in pixels")
+    if getattr(model.backbone, "takes", "images") == "table":
+        raise InputError(f"size must be left out for a network for tables, got {size}; it takes no images")
     used = fitted_size(size, model.backbone.input_size)
     spatial = _spatial(model, used)
     if spatial is None:

@@ -4,21 +4,21 @@ from torch import Tensor, nn
 
 from tailgrad.models.backbone import Backbone
 from tailgrad.models.fit_images import fit_images
-from tailgrad.types import Output
+from tailgrad.types import Inputs, Output
 
 
 class Classifier(nn.Module):
-    """Images to logits: ``head(backbone(images))``.
+    """Images, or rows of a table, to logits: ``head(backbone(images))``.
 
     A head that takes ``"pooled"`` features receives ``backbone.pool(map)``; one that takes ``"map"``
     receives the map itself where the backbone has a 2-D grid, else the pooled vector too. A head without
     the attribute ``takes`` (a plain ``nn.Linear``) counts as ``"pooled"``. Images under 32 pixels on a side
     are enlarged by a whole factor, and images of another size than a backbone's fixed one are resized
-    (``fit_images``). Where a head embeds the pooled features first (``embed``, then ``classify``), its
-    embedded features are those of an ``Output``.
+    (``fit_images``); rows of a table stay as they are. Where a head embeds the pooled features first
+    (``embed``, then ``classify``), its embedded features are those of an ``Output``.
 
     Args:
-        backbone: from images [N, 3, H, W] to features [N, C, *spatial].
+        backbone: from images [N, 3, H, W] (or rows of a table) to features [N, C, *spatial].
         head: from features to logits [N, K], built for the width it receives.
 
     Example:
@@ -43,18 +43,24 @@ class Classifier(nn.Module):
         """Whether the head receives the map [N, C, H, W] rather than the pooled vector."""
         return self.backbone.grid and getattr(self.head, "takes", "pooled") == "map"
 
-    def features(self, images: Tensor) -> Tensor:
+    def fitted(self, images: Inputs) -> Inputs:
+        """Images at a size that the backbone can use; rows of a table as they are."""
+        if getattr(self.backbone, "takes", "images") == "table":
+            return images
+        return fit_images(images, self.backbone.input_size)
+
+    def features(self, images: Inputs) -> Tensor:
         """The backbone's features [N, C, *spatial] of images [N, 3, H, W]."""
-        features: Tensor = self.backbone(fit_images(images, self.backbone.input_size))
+        features: Tensor = self.backbone(self.fitted(images))
         return features
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Inputs) -> Tensor:
         """Logits [N, K] of images [N, 3, H, W]."""
         features = self.features(images)
         logits: Tensor = self.head(features if self.takes_map else self.backbone.pool(features))
         return logits
 
-    def outputs(self, images: Tensor) -> Output:
+    def outputs(self, images: Inputs) -> Output:
         """Logits and pooled (or embedded) features [N, D] of images [N, 3, H, W]."""
         features = self.features(images)
         pooled = self.backbone.pool(features)

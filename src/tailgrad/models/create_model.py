@@ -14,17 +14,26 @@ from tailgrad.models.bbn import BBN
 from tailgrad.models.check_map import check_map
 from tailgrad.models.cifar_resnet import resnet8, resnet32
 from tailgrad.models.classifier import Classifier
+from tailgrad.models.ft_transformer import FTTransformer
+from tailgrad.models.mlp import MLP
 from tailgrad.models.multi_expert import MultiExpert
+from tailgrad.models.small_conv import SmallConv
+from tailgrad.models.table_resnet import TableResNet
 from tailgrad.models.timm_backbone import TimmBackbone
 from tailgrad.models.tripath import TriPath
 from tailgrad.models.wide_resnet import wrn28_10
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "tripath": TriPath,
+    "small_conv": SmallConv,
     "resnet8": resnet8,
     "resnet32": resnet32,
     "wrn28_10": wrn28_10,
+    "mlp": MLP,
+    "table_resnet": TableResNet,
+    "ft_transformer": FTTransformer,
 }
+TABLE_BACKBONES = ("mlp", "table_resnet", "ft_transformer")
 TIMM = "timm/"
 ARCHITECTURES: dict[str, Callable[..., Classifier]] = {"multi_expert": MultiExpert, "bbn": BBN}
 
@@ -44,13 +53,15 @@ def create_model(
     """Build a classifier by name.
 
     Args:
-        name: ``"tripath"``, ``"resnet32"``, ``"wrn28_10"`` or ``"timm/"`` and any timm image model.
+        name: ``"tripath"``, ``"resnet32"``, ``"wrn28_10"`` or ``"timm/"`` and any timm image model; for
+            tables and vectors ``"mlp"``, ``"table_resnet"`` or ``"ft_transformer"``.
         num_classes: K, at least 2.
         head: a head's name: ``"linear"``, ``"cosine"``, ``"etf"``, ``"branch_sum"``, ``"csba"``,
             ``"class_heads"``, ``"branch_softmax"``, ``"conflict_branches"``, ``"se_gate"``, ``"wider_head"``.
         pretrained: load weights trained elsewhere, for timm models.
         head_options: the head's arguments by name, such as ``{"dropout": 0.3}``.
-        backbone_options: the backbone's arguments by name, such as ``{"slope": 0.1}``.
+        backbone_options: the backbone's arguments by name, such as ``{"slope": 0.1}``; those for tables need
+            ``numbers``, the numeric columns, and ``categories``, the cardinality of each categorical one.
         image_size: (height, width) of the images to come; runs ``check_map`` on it.
         architecture: ``"single"``, or ``"multi_expert"`` or ``"bbn"``, which own several copies of the
             backbone's last stages (``MultiExpert``, ``BBN``).
@@ -115,6 +126,7 @@ def _backbone(name: str, pretrained: bool, options: dict[str, Any]) -> Backbone:
     if pretrained:
         raise InputError(f"pretrained must be False for {name!r}, got True; only timm models bring weights")
     _check_options("backbone_options", options, BACKBONES[name])
+    _check_needed("backbone_options", options, BACKBONES[name])
     return BACKBONES[name](**options)
 
 
@@ -134,3 +146,10 @@ def _check_options(argument: str, options: dict[str, Any], build: Callable[..., 
         if key not in known:
             hint = nearest(key, known) if known else "it takes none"
             raise InputError(f"{argument} must name options of {build.__name__}, got {key!r}; {hint}")
+
+
+def _check_needed(argument: str, options: dict[str, Any], build: Callable[..., Any]) -> None:
+    parameters = inspect.signature(build).parameters.values()
+    for p in parameters:
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in options:
+            raise InputError(f"{argument} must hold {p.name!r} for {build.__name__}, got {options}; give it")

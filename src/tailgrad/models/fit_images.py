@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tailgrad.checks import InputError
+from tailgrad.types import TableInputs
 
 SMALLEST_SIDE = 32
 
@@ -23,7 +24,7 @@ def fitted_size(size: tuple[int, int], input_size: tuple[int, int] | None = None
     return (size[0] * factor, size[1] * factor) if factor > 1 else size
 
 
-def fit_images(images: Tensor, input_size: tuple[int, int] | None = None) -> Tensor:
+def fit_images(images: Tensor | TableInputs, input_size: tuple[int, int] | None = None) -> Tensor:
     """Enlarge images under 32 pixels on a side by a whole factor, or resize them to a fixed ``input_size``.
 
     Bilinear, antialiased where a side shrinks. Images that fit already are returned as they are.
@@ -40,6 +41,11 @@ def fit_images(images: Tensor, input_size: tuple[int, int] | None = None) -> Ten
         >>> fit_images(torch.zeros(2, 3, 8, 8)).shape
         torch.Size([2, 3, 32, 32])
     """
+    if isinstance(images, TableInputs):
+        raise InputError(
+            "images must be floating point [N, 3, H, W], got rows of a table; "
+            "use a backbone for tables, such as mlp"
+        )
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape) < 1 or not images.is_floating_point():
         raise InputError(
             f"images must be floating point [N, 3, H, W], got {images.dtype} {list(images.shape)}; "

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tailgrad.models.backbone import Backbone
 from tailgrad.models.branched_backbone import BranchedBackbone, MakeBackbone
 from tailgrad.models.classifier import Classifier
-from tailgrad.types import Output
+from tailgrad.types import Inputs, Output
 
 MakeHead = Callable[[Backbone], nn.Module]
 
@@ -53,7 +53,7 @@ class MultiExpert(Classifier):
         heads = [make_head(cast("Backbone", branch)) for branch in backbone.copies]
         super().__init__(backbone, ExpertHeads(heads))
 
-    def outputs(self, images: Tensor) -> Output:
+    def outputs(self, images: Inputs) -> Output:
         """Logits [N, K], features [N, E D] and the experts' logits [E, N, K] of images [N, 3, H, W]."""
         features = self.features(images)
         pooled = self.backbone.pool(features)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tailgrad.checks import InputError, nearest
 from tailgrad.models.backbone import Backbone
 from tailgrad.models.evaluating import evaluating
+from tailgrad.types import Inputs
 
 _SIDE = 64
 
@@ -112,15 +113,18 @@ def _inside(net: nn.Module, name: str) -> list[str]:
     return [f"{name}.{child}" for child, _ in stage.named_children()]
 
 
-def _probe(backbone: Backbone) -> Tensor:
-    """One image that is no random draw, so that building a model draws its weights alone."""
+def _probe(backbone: Backbone) -> Inputs:
+    """One image (or row) that is no random draw, so that building a model draws its weights alone."""
     first = next(cast("nn.Module", backbone).parameters())
+    if callable(example := getattr(backbone, "example", None)):
+        row: Inputs = example().to(first.device, first.dtype)
+        return row
     height, width = backbone.input_size or (_SIDE, _SIDE)
     ramp = torch.linspace(-1, 1, 3 * height * width, device=first.device, dtype=first.dtype)
     return ramp.view(1, 3, height, width)
 
 
-def _chain(net: nn.Module, share_until: str, image: Tensor) -> tuple[list[str], Tensor]:
+def _chain(net: nn.Module, share_until: str, image: Inputs) -> tuple[list[str], Tensor]:
     """The outermost modules that have run when ``share_until`` has, in order, and the output of all."""
     finished: list[str] = []
 
@@ -152,7 +156,7 @@ def _has_ancestor(name: str, among: set[str]) -> bool:
     return any(".".join(path[:depth]) in among for depth in range(1, len(path)))
 
 
-def _check(net: nn.Module, shared: nn.Module, image: Tensor, before: Tensor, share_until: str) -> None:
+def _check(net: nn.Module, shared: nn.Module, image: Inputs, before: Tensor, share_until: str) -> None:
     try:
         after: Tensor = net(shared(image))
         is_same = after.shape == before.shape and (after.is_meta or torch.allclose(after, before, 1e-4, 1e-4))

@@ -93,7 +93,7 @@ class TimmBackbone(nn.Module):
 
     def pool(self, features: Tensor) -> Tensor:
         """Pre-logits [N, D] of features [N, C, *spatial]."""
-        raw = features.movedim(1, -1) if self.channels_last else features
+        raw = features.movedim(1, features.ndim - 1) if self.channels_last else features
         pooled: Tensor = self.net.forward_head(raw, pre_logits=True)
         return pooled.flatten(1)
 
@@ -121,4 +121,4 @@ class TimmBackbone(nn.Module):
         return bool(raw.shape[-1] == self.net.num_features)
 
     def _channels_first(self, raw: Tensor) -> Tensor:
-        return raw.movedim(-1, 1) if self.channels_last else raw
+        return raw.movedim(raw.ndim - 1, 1) if self.channels_last else raw

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tailgrad.recipes.diagnose import diagnose
     from tailgrad.recipes.follow import follow
     from tailgrad.recipes.new_recipe import new_recipe
-    from tailgrad.recipes.predict import Prediction, predict
+    from tailgrad.recipes.predict import predict
+    from tailgrad.recipes.prediction import Prediction
+    from tailgrad.recipes.reliability import reliability
     from tailgrad.recipes.run_config import Run
     from tailgrad.recipes.run_folder import RunFolder
     from tailgrad.recipes.table import table
@@ -45,6 +47,7 @@ __all__ = [
     "overlay",
     "parse_set",
     "predict",
+    "reliability",
     "table",
     "train",
 ]
@@ -52,7 +55,7 @@ __all__ = [
 _HOME = {
     "Config": "config",
     "Entry": "catalogue",
-    "Prediction": "predict",
+    "Prediction": "prediction",
     "Run": "run_config",
     "RunFolder": "run_folder",
     "Study": "compare",
@@ -67,6 +70,7 @@ _HOME = {
     "overlay": "compose",
     "parse_set": "compose",
     "predict": "predict",
+    "reliability": "reliability",
     "table": "table",
     "train": "train",
 }

@@ -31,7 +31,7 @@ def announce(job: Job, seconds: float) -> None:
         f"{config.method} on {config.model.name}: {way_of(config)}; at most "
         f"{config.train.epochs} epochs of {steps} steps, {needed}{_stages(job)}"
     )
-    if job.prior.entries:
+    if job.prior.entries and job.ready.source.indicators is None:  # labels have no prior in common
         say(str(job.prior) if not say.is_study else f"class prior: {str(job.prior).splitlines()[-1]}")
 
 

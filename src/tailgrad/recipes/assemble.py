@@ -1,6 +1,6 @@
 """Wire model, loss, optimiser and schedule from a configuration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -50,8 +50,16 @@ def head_name(config: Config) -> str:
     return "branch_sum" if config.model.name == "tripath" else "linear"
 
 
-def make_model(config: Config, num_classes: int, say: Say = _silent) -> Classifier:
+def make_model(
+    config: Config, num_classes: int, say: Say = _silent, columns: Mapping[str, Any] | None = None
+) -> Classifier:
     """The classifier, initialised from the configuration's seed.
+
+    Args:
+        config: names backbone and head.
+        num_classes: K.
+        say: told whether pretrained weights could be had.
+        columns: of a table, as ``Prepared.columns``; nothing for images.
 
     Raises:
         InputError: the backbone, the head or an option is unknown, or pretrained weights were demanded and
@@ -73,6 +81,7 @@ def make_model(config: Config, num_classes: int, say: Say = _silent) -> Classifi
             head=head_name(config),
             head_options=dict(config.head.options),
             pretrained=bool(config.model.pretrained),
+            backbone_options={**config.model.options, **(columns or {})},
             architecture=config.architecture.name,
             architecture_options=dict(config.architecture.options),
         )
@@ -114,7 +123,11 @@ def with_pretrained(config: Config, *, wanted: bool) -> Config:
 
 
 def make_loss(
-    config: Config, classes: ClassInfo, own: MakeLoss | None = None, model: Classifier | None = None
+    config: Config,
+    classes: ClassInfo,
+    own: MakeLoss | None = None,
+    model: Classifier | None = None,
+    examples: int | None = None,
 ) -> nn.Module:
     """The loss, told the training counts, as the step wants it (see ``recipes.combine``).
 
@@ -124,6 +137,7 @@ def make_loss(
         own: makes a loss of the user's own from the counts; the configuration then only records what it is.
         model: gives the loss what it shares with the head, such as an ETF's class vectors, and a second loss
             its width.
+        examples: training examples, for losses of several labels: the counts sum to more.
 
     Raises:
         InputError: the loss or an option is unknown, or an option is out of range; a loss of the user's own
@@ -137,7 +151,7 @@ def make_loss(
     if own is not None and config.loss.name.startswith(OWN):
         loss = make_own(own, classes.counts)
     else:
-        loss = _named_loss(config, classes, model)
+        loss = _named_loss(config, classes, model, examples)
     loss = add_to_loss(loss, config.combine, classes.num_classes)
     return loss if model is None else add_auxiliary(loss, config, model, classes.counts)
 
@@ -154,11 +168,13 @@ def class_weights_of(loss: nn.Module) -> tuple[float, ...] | None:
     return weights
 
 
-def _named_loss(config: Config, classes: ClassInfo, model: Classifier | None) -> nn.Module:
+def _named_loss(
+    config: Config, classes: ClassInfo, model: Classifier | None, examples: int | None
+) -> nn.Module:
     if config.loss.name.startswith(OWN):
         raise InputError(f"loss.name={config.loss.name} is a class of your own; give it again in Python")
     each = {"reduction": "none"} if needs_each_loss(config) else {}
-    filled: dict[str, Any] = {"epochs": config.train.epochs}
+    filled: dict[str, Any] = {"epochs": config.train.epochs, "num_samples": examples}
     vectors = getattr(getattr(model, "head", None), "vectors", None)
     if vectors is not None:
         filled["vectors"] = vectors

@@ -90,7 +90,7 @@ def catalogue() -> list[Entry]:
 
     Example:
         >>> [entry.name for entry in catalogue() if entry.kind == "method"][:3]
-        ['affine_correction', 'asymmetric', 'asymmetric_sam']
+        ['affine_correction', 'asl', 'asymmetric']
     """
     return [*_overlays(), *_backbones(), *_components(), *_choices()]
 

@@ -20,6 +20,8 @@ USES = {
     "huggingface": "the callback for the Hugging Face Trainer",
     "torchjd": "gradient aggregators of TorchJD",
     "imblearn": "resampling of tables by imbalanced-learn",
+    "onnx": "export --onnx, and predict with what it writes",
+    "conformal": "conformal sets in reports and tailgrad reliability",
     "cluster": "compare --engine ray",
 }
 """What an extra is for; those for developing tailgrad itself are left out."""

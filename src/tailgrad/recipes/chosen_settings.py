@@ -6,14 +6,13 @@ from typing import Any
 
 from tailgrad.data import Source
 from tailgrad.data.audit import Audit
+from tailgrad.data.audit_text import noun
 from tailgrad.recipes.run_folder import flat
+from tailgrad.recipes.usual_method import BALANCED, usual_method
 
 _SIDES = (224, 192, 160, 128, 96)
 _SMALL = 64
 """Median shorter side in pixels below which a network made for photographs sees too little."""
-
-_BALANCED = 1.5
-"""Imbalance factor below which there is nothing to correct."""
 
 _EPOCHS = ((2_000, 40), (10_000, 30), (50_000, 20), (10**12, 10))
 """Epochs up to so many images: about the same work, and never fewer than ten looks at an image."""
@@ -78,7 +77,7 @@ def _top(audit: Audit, source: Source) -> Iterator[Setting]:
         "seed", 0, "Chance enters here. One run is one draw: compare methods over three seeds or more."
     )
     rarest = min((n, name) for name, n in audit.classes.items() if n)[1]
-    if _factor(audit, source) >= _BALANCED:
+    if _factor(audit, source) >= BALANCED:
         yield Setting(
             "focus",
             None,
@@ -115,34 +114,36 @@ def _factor(audit: Audit, source: Source) -> float:
 
 
 def _method(factor: float) -> tuple[str, str]:
-    if factor < _BALANCED:
-        return "ce", f"The imbalance factor is {factor:.1f}, nearly balanced: plain cross-entropy is enough."
-    return "balanced_softmax", (
-        f"The imbalance factor is {factor:.1f}: this loss takes the class prior out of the training, and has "
-        "no constant to tune. Which method is best only a comparison can tell, by the command above."
-    )
+    name, why = usual_method(factor)
+    if factor < BALANCED:
+        return name, why
+    return name, f"{why} Which method is best only a comparison can tell, by the command above."
 
 
 def _data(audit: Audit, source: Source) -> Iterator[Setting]:
-    yield Setting("data.size", *_size(audit))
+    if audit.table is None:
+        yield Setting("data.size", *_size(audit))
     if not audit.parts:
-        yield Setting("data.test", 0.2, "Share of the images that is kept for the end and chooses nothing.")
+        kept = f"Share of the {noun(audit)}s that is kept for the end and chooses nothing."
+        yield Setting("data.test", 0.2, kept)
     if "val" not in audit.parts and source.regime == "folder":
         yield Setting("data.val", 0.15, "Share that chooses the epoch, thresholds and temperatures.")
-    found, looked = audit.duplicates, "copies and near copies" if audit.near_searched else "equal images"
+    found, items = audit.duplicates, "files" if audit.table is None else "rows"
+    looked = "copies and near copies" if audit.near_searched else f"equal {noun(audit)}s"
     yield Setting(
         "data.group_duplicates",
         True,
-        f"{found.files} files in {found.groups} groups are {looked} of one another; a group stays on one "
+        f"{found.files} {items} in {found.groups} groups are {looked} of one another; a group stays on one "
         "side of the split."
         if found.groups
         else f"No {looked} were found; if some come in later, they stay on one side of the split.",
     )
-    yield Setting(
-        "data.near_duplicates",
-        audit.near_searched,
-        "Whether near copies are looked for too; the time grows with the square of the images.",
-    )
+    if audit.table is None:
+        yield Setting(
+            "data.near_duplicates",
+            audit.near_searched,
+            "Whether near copies are looked for too; the time grows with the square of the images.",
+        )
     yield from _faults(audit)
 
 
@@ -178,7 +179,7 @@ def _train(audit: Audit, source: Source) -> Iterator[Setting]:
             "Epochs without a better validation figure; 0 goes on.",
         )
         yield Setting("train.batch_size", batch, "Smaller ones meet the rare classes' images in more steps.")
-    figure = "accuracy" if _factor(audit, source) < _BALANCED else "macro_f1"
+    figure = "accuracy" if _factor(audit, source) < BALANCED else "macro_f1"
     why = "counts every class the same" if figure == "macro_f1" else "is fair where classes are balanced"
     yield Setting("train.monitor", figure, f"The validation figure that chooses the epoch; this one {why}.")
 

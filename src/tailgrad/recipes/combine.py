@@ -13,10 +13,12 @@ from tailgrad.checks import InputError
 from tailgrad.engine import balanced_step, combined_step, gap_step, supervised_step
 from tailgrad.engine.loop import Step
 from tailgrad.models import Classifier
+from tailgrad.models.column_vectors import example_row
 from tailgrad.models.evaluating import evaluating
 from tailgrad.optim import ClassGradientOptimizer, GapWeights, ShareBalancer
 from tailgrad.recipes.combinations import combinations, is_combiner, kind_of
 from tailgrad.recipes.config import CombineConfig
+from tailgrad.types import Inputs
 
 STEPS: dict[type | None, Step] = {ShareBalancer: balanced_step, GapWeights: gap_step}
 
@@ -149,6 +151,14 @@ def _baseline(combine: CombineConfig, num_classes: int) -> list[float]:
     return list(given)
 
 
+def _example(model: Classifier, size: tuple[int, int]) -> Inputs:
+    """One black image, or one row where the network is for tables."""
+    first = next(model.parameters())
+    if getattr(model.backbone, "takes", "images") == "table":
+        return example_row(*size).to(first.device)
+    return torch.zeros(1, 3, *size, device=first.device)
+
+
 def _batch_norms_behind(model: Classifier, size: tuple[int, int]) -> list[nn.Module]:
     ran: list[nn.Module] = []
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -157,7 +167,7 @@ def _batch_norms_behind(model: Classifier, size: tuple[int, int]) -> list[nn.Mod
     handles.append(backbone.register_forward_hook(lambda *_: ran.clear()))
     try:
         with evaluating(model), torch.no_grad():
-            model(torch.zeros(1, 3, *size, device=next(model.parameters()).device))
+            model(_example(model, size))
     finally:
         for handle in handles:
             handle.remove()

@@ -135,8 +135,9 @@ def compare(
         with of_shape(folder):
             comparison = conclude(results, own_test=one_split, focus=first.focus, dropped=dropped)
             tested = {c.method: runs.folder(c) for c in plans[: len(chosen.overlays)]}
-            comparison["mcnemar_seed0"] = mcnemar(tested)
-            if one_split and comparison["unit"] == "seed":
+            several = opened.indicators is not None  # no image is right or wrong as a whole
+            comparison["mcnemar_seed0"] = [] if several else mcnemar(tested)
+            if one_split and comparison["unit"] == "seed" and not several:
                 comparison["paired"] = with_crossed(comparison["paired"], _folders(runs, plans))
         _write(folder, _differences(plans, chosen), comparison, results)
         write_report(folder, source=opened)

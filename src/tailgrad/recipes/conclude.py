@@ -28,6 +28,24 @@ _NO_SPREAD = 1e-12
 METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "worst_f1", "tuned_macro_f1")
 GROUP_METRICS = ("recall_many", "recall_medium", "recall_few")
 """Mean recall of the classes with many, medium and few training images, where all runs have such."""
+LABEL_METRICS = (
+    "mean_average_precision",
+    "macro_auc",
+    "macro_f1",
+    "micro_f1",
+    "macro_f1_at_half",
+    "tail_average_precision",
+    "tail_auc",
+)
+"""Of runs whose images have several labels; tail is the third of the labels with fewest training images."""
+GRADIENT_METRICS = (
+    "positive_share",
+    "tail_positive_share",
+    "mean_excess",
+    "early_positive_share",
+    "early_tail_positive_share",
+)
+"""Of their label gradients on held-out images, or after the first epoch, where those were measured."""
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -50,11 +68,21 @@ def figure(result: Mapping[str, Any], metric: str) -> float:
     if metric.startswith("tuned_"):
         return float(result["tuned"][metric.removeprefix("tuned_")])
     test = result["test"]
+    if metric in GRADIENT_METRICS:
+        return _of_gradients(result, metric)
+    if metric.startswith("tail_"):
+        tail = next(group for group in test["groups"] if group["name"] == "tail")
+        return float(tail[metric.removeprefix("tail_")]["value"])
     if metric in GROUP_METRICS:
         return _group_recalls(result)[metric]
     if metric == "worst_f1":
         return min(float(row["f1"]["value"]) for row in test["classes"] if row["support"])
     return float(test[metric]["value"])
+
+
+def _of_gradients(result: Mapping[str, Any], metric: str) -> float:
+    moment = "early" if metric.startswith("early_") else "heldout"
+    return float(result["label_gradients"][moment][metric.removeprefix("early_")])
 
 
 def conclude(
@@ -87,7 +115,7 @@ def conclude(
         >>> conclude({"a": [one], "b": [one]}, own_test=True)["conclusion"]
         'With one seed nothing can be concluded: run at least three (--seeds 3).'
     """
-    metrics = (("focus_f1",) if focus else ()) + METRICS + _groups(results)
+    metrics = (("focus_f1",) if focus else ()) + _metrics(results) + _groups(results)
     first, units = next(iter(results)), _units(results)
     ratio = None if own_test else _ratio(results[first])
     values = {metric: _values(results, metric, units) for metric in metrics}
@@ -109,6 +137,22 @@ def conclude(
         **_ranks(values[metrics[0]], own_test),
     }
     return content | {"conclusion": _sentence(content, units) + _also_tested(dropped)}
+
+
+def _metrics(results: Results) -> tuple[str, ...]:
+    """Figures of the runs' task; those that a run has not are left out."""
+    runs = [run for found in results.values() for run in found]
+    if "mean_average_precision" not in runs[0]["test"]:
+        return METRICS
+    return tuple(metric for metric in LABEL_METRICS if all(_has(run, metric) for run in runs))
+
+
+def _has(result: Mapping[str, Any], metric: str) -> bool:
+    try:
+        figure(result, metric)
+    except (KeyError, StopIteration, TypeError):
+        return False
+    return True
 
 
 def _groups(results: Results) -> tuple[str, ...]:

@@ -57,6 +57,21 @@ class DataConfig(Section):
     root: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    labels_column: str | None = None
+    """column of a CSV list that holds several labels an image, separated by ``label_separator``"""
+    label_separator: str = ";"
+    label_columns: tuple[str, ...] = ()
+    """columns of a CSV list that hold 0 or 1, one a label, where images have several"""
+    drop_labels: tuple[str, ...] = ()
+    """labels that are left out where images have several"""
+    unlabelled: Literal["negative", "refuse"] = "negative"
+    """an image without labels, where images have several, is a negative of all, or an error"""
+    target: str | None = None
+    """column of the classes where the source is a table; null where it holds images"""
+    drop: tuple[str, ...] = ()
+    """columns of a table that are left out"""
+    categories: tuple[str, ...] = ()
+    """columns of numbers in a table that are names of categories"""
     resident: Literal["auto", "device", "memory", "stream"] = "auto"
     """where decoded images live: on the GPU, in memory, or nowhere (stream); auto goes by size"""
     resident_gb: NonNegative = 4.0
@@ -80,6 +95,8 @@ class ModelConfig(Section):
     name: str = "tripath"
     pretrained: bool | Literal["auto"] = False
     """auto takes pretrained weights where they can be had and says so where not"""
+    options: dict[str, Any] = {}
+    """of a network for tables, such as ``hidden`` and ``dropout``"""
 
 
 class NamedConfig(Section):
@@ -262,7 +279,17 @@ class TrainConfig(Section):
     epochs: Count = 30
     batch_size: Count = 64
     patience: Annotated[int, Field(ge=0)] = 0
-    monitor: Literal["macro_f1", "accuracy", "balanced_accuracy", "loss", "focus_f1"] = "macro_f1"
+    monitor: Literal[
+        "macro_f1",
+        "accuracy",
+        "balanced_accuracy",
+        "loss",
+        "focus_f1",
+        "mean_average_precision",
+        "macro_auc",
+    ] = "macro_f1"
+    """figure of validation data that chooses the epoch; the last two are for several labels an image, where
+    mean_average_precision is the default"""
     augment: tuple[str, ...] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
@@ -313,6 +340,22 @@ class InterferenceConfig(Section):
     """steps between two looks at the class gradients of training, into ``metrics.jsonl``; 0 for none"""
 
 
+class ReliabilityConfig(Section):
+    """What the report and ``tailgrad reliability`` say of trust, class by class; it changes no training.
+
+    Example:
+        >>> ReliabilityConfig().alpha
+        0.1
+    """
+
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """share of images whose conformal set may miss their class"""
+    score: Literal["hinge", "cumulative"] = "hinge"
+    """hinge gives the smallest sets, cumulative sets that adapt to the image"""
+    answered: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """share of validation images that are answered where the model may abstain"""
+
+
 class ReportConfig(Section):
     """The HTML report at the end of a run; it changes no result.
 
@@ -352,6 +395,10 @@ class Config(Section):
     """a second sampler, for methods that pair batches"""
     mixing: NamedConfig = NamedConfig(name="none")
     """how images of a batch are mixed"""
+    resample: NamedConfig = NamedConfig(name="none")
+    """what fills up or cuts down the training rows of a table, by imbalanced-learn"""
+    estimator: NamedConfig = NamedConfig(name="none")
+    """a classifier for tables that is no network, in place of one"""
     sharpness: SharpnessConfig = SharpnessConfig()
     combine: CombineConfig = CombineConfig()
     stages: tuple[StageConfig, ...] = ()
@@ -363,6 +410,7 @@ class Config(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig = TrainConfig()
     interference: InterferenceConfig = InterferenceConfig()
+    reliability: ReliabilityConfig = ReliabilityConfig()
     report: ReportConfig = ReportConfig()
 
 
@@ -374,6 +422,8 @@ METHOD_KEYS = (
     "sampler",
     "partner",
     "mixing",
+    "resample",
+    "estimator",
     "sharpness",
     "combine",
     "stages",

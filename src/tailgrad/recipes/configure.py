@@ -16,7 +16,9 @@ from tailgrad.recipes.config import Config
 from tailgrad.recipes.own_code import OWN
 from tailgrad.recipes.own_loss import MakeLoss, is_factory, own_name, own_options, unwrapped
 from tailgrad.recipes.prepare import open_config, split_seed
+from tailgrad.recipes.row_checks import check_rows
 from tailgrad.recipes.stepping import check_together
+from tailgrad.recipes.task import task_of
 
 
 def configure(
@@ -41,7 +43,8 @@ def configure(
     text = str(source) if isinstance(source, str | Path) else "python"
     top = {k: v for k, v in named.items() if k not in {"regime", "method", *ABOUT}}
     above = merge(top, overrides or {})
-    probe = compose(text, "quick", "baseline", {k: v for k, v in above.items() if k == "data"})
+    below = regime or named.get("regime") or "quick"
+    probe = compose(text, below, "baseline", {k: v for k, v in above.items() if k == "data"})
     wanted = as_overlay(method or named.get("method") or "baseline")
     # A misspelt name is refused before a large source is opened.
     for kind, name in (("methods", wanted), ("regimes", regime or named.get("regime"))):
@@ -50,10 +53,15 @@ def configure(
     if not isinstance(opened, Source):
         opened = open_config(probe, None if text != "python" else source)
     chosen = regime or named.get("regime") or opened.regime
-    config = compose(text, chosen, wanted, above)
+    task = task_of(opened)
+    if not (method or named.get("method")):
+        wanted = task.method
+    config = task.settled(compose(text, chosen, wanted, above))
     if config.focus is not None:
         one_of("focus", config.focus, opened.class_names)
     check_names(config)
+    task.check(config)
+    check_rows(config, opened)
     check_options("heads", head_name(config), config.head.options, skip=2)
     check_combine(config.combine)
     check_together(config)

@@ -23,6 +23,7 @@ from tailgrad.recipes.prepare import Prepared, prepare
 from tailgrad.recipes.restore import check_classes, load_state, restore
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.same_split import check_split
+from tailgrad.recipes.several_labels import refuse_several_labels
 from tailgrad.recipes.talk import Talk
 from tailgrad.recipes.waiting import counting, each
 
@@ -70,6 +71,9 @@ def diagnose(
         network, ready, normalize, config = _of_run(run_or_source, source, overrides or {}, talk)
     else:
         network, ready, normalize, config = _of_source(run_or_source, model, weights, overrides or {}, talk)
+    refuse_several_labels(
+        ready.source, "diagnose", "its label gradients are in interference/, or use measure_labels in Python"
+    )
     device = device_of(config.train.device)
     parts = ("val", "test") if part == "heldout" else (part,)
     with counting(console, "measuring class gradients") as progress:
@@ -125,8 +129,9 @@ def _of_source(source: Any, model: str | None, weights: Any, overrides: Mapping[
     named = {} if model is None else {"model": {"name": model}}
     config, opened = configure(source, overrides=merge(named, overrides))
     ready = prepare(config, opened, talk)
-    network = make_model(config, ready.classes.num_classes, talk)
-    talk.warn_of(lambda: check_map(network, ready.size))
+    network = make_model(config, ready.classes.num_classes, talk, ready.columns)
+    if ready.encoding is None:
+        talk.warn_of(lambda: check_map(network, ready.size))
     if weights is not None:
         tensors, meta = load_weights(Path(weights))
         if "classes" in meta:

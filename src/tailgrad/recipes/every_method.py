@@ -11,12 +11,14 @@ from tailgrad.data import Source
 from tailgrad.recipes.after_training import make_chain
 from tailgrad.recipes.assemble import make_loss, make_model, needed_size, with_pretrained
 from tailgrad.recipes.combine import check_model
+from tailgrad.recipes.components import NONE
 from tailgrad.recipes.compose import named, overlay
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import configure
 from tailgrad.recipes.own_loss import MakeLoss
 from tailgrad.recipes.prepare import training_classes
 from tailgrad.recipes.prior import method_ledger
+from tailgrad.recipes.row_parts import encoding_of
 from tailgrad.recipes.stage_checks import check_stages
 from tailgrad.recipes.stepping import wrap_optimizer
 
@@ -121,10 +123,13 @@ def _build(config: Config, source: Source, own: MakeLoss | None) -> None:
     """Make all that a run makes before it trains, on counts of its first split."""
     classes = training_classes(config, source)
     target = [k for k, n in enumerate(classes.counts) for _ in range(n)]
-    config = with_pretrained(config, wanted=False)
+    if config.estimator.name != NONE:
+        return  # no network to build
+    config, encoding = with_pretrained(config, wanted=False), encoding_of(source)
+    size = (_SIDE, _SIDE) if encoding is None else encoding.size
     with torch.random.fork_rng(devices=[]):
-        model = make_model(config, classes.num_classes)
-        check_model(config.combine, model, needed_size(config) or (_SIDE, _SIDE))
+        model = make_model(config, classes.num_classes, columns={} if encoding is None else encoding.columns)
+        check_model(config.combine, model, needed_size(config) or size)
         losses = check_stages(config, model, classes, target, own)
         loss = make_loss(config, classes, own, model)
         method_ledger(config, classes, target, {-1: loss, **losses}, make_chain(config, classes.counts).steps)

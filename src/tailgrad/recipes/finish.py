@@ -1,7 +1,7 @@
 """The end of a run: predictions, figures with intervals, interference, the report."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from tailgrad.recipes.predictions import save_predictions
 from tailgrad.recipes.prepare import Prepared
 from tailgrad.recipes.prior import correction_of
 from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.task import task_of
 from tailgrad.recipes.waiting import Told, each
 from tailgrad.types import ClassInfo
 
@@ -122,7 +123,7 @@ class EarlyConflict:
     def on_epoch(self, row: dict[str, Any]) -> None:
         """Measure on training images after epoch 1."""
         if row["epoch"] == 1 and self.job.config.interference.enabled:
-            keep_interference(self.job, "early", ("train",))
+            task_of(self.job.ready.source).keep_conflict(self.job, "early", ("train",))
 
 
 def finish(job: Job, fitted: Fitted, stages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -160,9 +161,9 @@ def finish(job: Job, fitted: Fitted, stages: list[dict[str, Any]]) -> dict[str, 
         part: evaluate(found[0].numpy(), found[1].numpy(), ready.classes, seed=config.seed)
         for part, found in logits.items()
     }
-    result = _result(config, ready, fitted, figures)
+    result = result_of(config, ready, fitted, figures)
     result["parameters"] = sum(p.numel() for p in job.learner.model.parameters())
-    result["focus"] = _focus(config, ready, logits)
+    result["focus"] = focus_of(config, ready, logits)
     result["tuned"] = with_tuned_thresholds(logits, ready.classes)
     result["stages"] = stages
     result["prior"] = _prior_left(job, chain).to_dict()
@@ -170,14 +171,18 @@ def finish(job: Job, fitted: Fitted, stages: list[dict[str, Any]]) -> dict[str, 
     result["unreadable"] = ready.reading.passed_over.to_dict()
     if result["unreadable"]["count"]:
         job.say(f"warning: passed over in this run: {ready.reading.passed_over}")
-    _clear_what_is_past(folder, result["status"])
+    clear_what_is_past(folder, result["status"])
     write_json(folder.result_file, result)
     for log in job.live:
         log.on_result(folder.result())
     return folder.result()
 
 
-def _clear_what_is_past(folder: RunFolder, status: str) -> None:
+def clear_what_is_past(folder: RunFolder, status: str) -> None:
+    """Remove what a sitting before left: its report, and state that a finished run goes on from no more.
+
+    Example: see ``recipes.train``.
+    """
     # A report of an earlier sitting would stay as it is where this one is killed before it writes its own.
     (folder.path / "report.html").unlink(missing_ok=True)
     if status == "finished":
@@ -185,9 +190,19 @@ def _clear_what_is_past(folder: RunFolder, status: str) -> None:
             previous(last).unlink(missing_ok=True)
 
 
-def _result(
-    config: Config, prepared: Prepared, fitted: Fitted, figures: dict[str, Evaluation]
+def result_of(
+    config: Config, prepared: Prepared, fitted: Fitted, figures: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """What the result of every run holds, whatever its task: where it stands, and the figures of each part.
+
+    Args:
+        config: of the run.
+        prepared: its data.
+        fitted: how training went.
+        figures: an evaluation of each part.
+
+    Example: see ``recipes.train``.
+    """
     return {
         "data": prepared.source.name,
         "regime": config.regime,
@@ -245,9 +260,13 @@ def with_tuned_thresholds(
     return figures | {"worst_f1": float(found.row(found.worst_class).f1.value)}
 
 
-def _focus(
-    config: Config, prepared: Prepared, logits: dict[str, tuple[Tensor, Tensor, Tensor]]
+def focus_of(
+    config: Config, prepared: Prepared, logits: Mapping[str, tuple[Tensor, Tensor, Tensor]]
 ) -> dict[str, Any] | None:
+    """Figures of the class in focus at the threshold that validation data choose; None without one.
+
+    Example: see ``recipes.train``.
+    """
     if config.focus is None:
         return None
     k = prepared.classes.names.index(config.focus)

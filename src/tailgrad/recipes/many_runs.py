@@ -22,6 +22,7 @@ from tailgrad.recipes.jobs import Room, Share, room_of
 from tailgrad.recipes.run_folder import read_json
 from tailgrad.recipes.runs_display import RunsDisplay, read_progress
 from tailgrad.recipes.study_runs import StudyRuns
+from tailgrad.recipes.task import headline
 
 Status = dict[str, Any]
 RETRIES = 2
@@ -234,8 +235,7 @@ class _Drive:
         run = title(config)
         self._pass_on_warnings(place)
         if status["status"] == "finished":
-            score = self.desk.runs.folder(config).result()["test"]["macro_f1"]["value"]
-            self.display.over(run, f"{run}: test macro-F1 {score:.3f}")
+            self.display.over(run, f"{run}: {headline(self.desk.runs.folder(config).result())}")
         elif status["status"] == "stopped":
             self._stop(status["text"])
         elif self._is_worth_a_retry(status) and self.tries[run] < RETRIES:

@@ -1,8 +1,6 @@
 """Classes of new images by a trained run."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,41 +9,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from tailgrad.checks import InputError, in_range
+from tailgrad.checks import InputError
 from tailgrad.data import UnreadableImage
 from tailgrad.data.decode import decode
-from tailgrad.data.files import EXTENSIONS
-from tailgrad.data.resident import resize
+from tailgrad.data.files import find_images
+from tailgrad.data.resize import resize
 from tailgrad.evaluate import apply_threshold
+from tailgrad.recipes.predict_rows import is_of_rows, predict_rows
+from tailgrad.recipes.prediction import Prediction, focus_of_run
 from tailgrad.recipes.restore import Restored, restore
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.waiting import counting
-from tailgrad.untrusted import of_shape
 
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The class of one image.
-
-    Args:
-        file: path as given.
-        name: predicted class.
-        probability: its softmax probability.
-        probabilities: of every class, in class order.
-        error: why the image could not be read; then the other fields are empty.
-
-    Example:
-        >>> Prediction("a.png", "cat", 0.9, (0.9, 0.1)).name
-        'cat'
-    """
-
-    file: str
-    name: str
-    probability: float
-    probabilities: tuple[float, ...]
-    error: str = ""
 
 
 def predict(
@@ -53,11 +29,14 @@ def predict(
 ) -> list[Prediction]:
     """Classify image files; an unreadable one is reported in its place, the others are classified.
 
+    By a run on a table it classifies the rows of CSV or parquet files (``predict_rows``), by one whose images
+    have several labels it says which an image has (``predict_labels``).
+
     Where the run has a class in focus, its tuned threshold decides.
 
     Args:
         run: folder of a finished run.
-        images: files, or folders that are searched for images.
+        images: files, or folders that are searched for images; tables by a run on a table.
         console: where to show how far it is; None is silent.
 
     Raises:
@@ -69,15 +48,44 @@ def predict(
         ...
         tailgrad.checks.InputError: run must be the folder of a run, got missing without config.yaml; ...
     """
+    if is_of_rows(run):
+        return predict_rows(run, images, console=console)
+    from tailgrad.recipes.predict_labels import is_of_labels, predict_labels
+
+    if is_of_labels(run):
+        return predict_labels(run, images, console=console)
     network = restore(run)
-    focus = _focus(RunFolder(Path(run)), network.names)
-    files = _files(images)
+    focus = focus_of_run(RunFolder(Path(run)), network.names)
+    return classify(network, images, focus, console=console)
+
+
+def classify(
+    network: Restored,
+    images: Sequence[str | Path],
+    focus: tuple[int, float] | None = None,
+    *,
+    console: Console | None = None,
+) -> list[Prediction]:
+    """As ``predict``, by a network that is in memory.
+
+    Args:
+        network: with what its inputs and outputs mean.
+        images: files, or folders that are searched for images.
+        focus: index and threshold of a class in focus.
+        console: where to show how far it is; None is silent.
+
+    Raises:
+        InputError: there is no image.
+
+    Example: see ``predict``.
+    """
+    files = find_images(images)
     errors: dict[Path, str] = {}
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     logits = []
     with counting(console, "classifying") as progress:
         for done, batch in enumerate(batches, start=1):
-            logits.append(_logits(network, batch, errors))
+            logits.append(logits_of(network, batch, errors))
             progress(min(done * BATCH, len(files)), len(files))
     together = torch.cat(logits)
     if network.posthoc.transductive and len(together) == 1:
@@ -94,31 +102,16 @@ def predict(
     ]
 
 
-def _focus(folder: RunFolder, names: Sequence[str]) -> tuple[int, float] | None:
-    """Class in focus and its threshold."""
-    with of_shape(folder.result_file):
-        focus = folder.result()["focus"]
-        return focus and (names.index(focus["class"]), in_range("threshold", focus["threshold"], -math.inf))
+def logits_of(network: Restored, files: Sequence[Path], errors: dict[Path, str]) -> Tensor:
+    """Logits of those files that can be read; why the others cannot goes into ``errors``.
 
+    Args:
+        network: with what its inputs and outputs mean.
+        files: images.
+        errors: is filled.
 
-def _files(images: Sequence[str | Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in map(Path, images):
-        if path.is_dir():
-            files += sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise InputError(
-                f"images must be files or folders, got {path}, which does not exist; check the path"
-            )
-    if not files:
-        raise InputError(f"images must hold at least one image, got {[str(p) for p in images]}; give files")
-    return files
-
-
-def _logits(network: Restored, files: Sequence[Path], errors: dict[Path, str]) -> Tensor:
-    """Logits of those files that can be read; why the others cannot goes into ``errors``."""
+    Example: see ``predict``.
+    """
     pixels = []
     for path in files:
         try:

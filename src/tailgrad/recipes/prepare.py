@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,15 +24,21 @@ from tailgrad.data import (
     make_split,
     open_source,
 )
+from tailgrad.data.label_lists import LabelLists
 from tailgrad.data.label_noise import noisy_labels
 from tailgrad.data.reading import PassedOver, Reading
 from tailgrad.data.residence import choose_residence, device_free_bytes
 from tailgrad.data.resident_loader import ResidentLoader
 from tailgrad.data.streaming_loader import StreamingLoader
+from tailgrad.data.table import rows_of
+from tailgrad.data.table_encoding import TableEncoding
+from tailgrad.data.table_options import TableOptions
 from tailgrad.recipes.assemble import device_of, needed_size
 from tailgrad.recipes.config import Config, DataConfig
+from tailgrad.recipes.row_parts import Unchanged, encoded_parts, joined
+from tailgrad.recipes.task import task_of
 from tailgrad.recipes.waiting import Told, counting
-from tailgrad.types import ClassInfo
+from tailgrad.types import ClassInfo, Inputs
 
 Say = Callable[[str], None]
 PARTS = ("train", "val", "test")
@@ -55,13 +61,17 @@ class Prepared:
     Args:
         source: the items in use (a long-tail profile has been applied).
         split: their parts.
-        size: (height, width) given to the network.
+        size: (height, width) given to the network; of a table numeric columns and columns of categories.
         classes: names and training counts.
         own_test: whether the source brought its test set.
-        images: decoded uint8 images by part, or None where they are decoded while training.
+        images: decoded uint8 images (or encoded rows of a table) by part, or None where they are decoded
+            while training.
         data: the data section of the configuration.
         reading: how images are decoded while training, and those that could not be.
         wrong_labels: training labels that were replaced on purpose.
+        encoding: how the columns of a table are encoded; None for images.
+        made: rows, targets and positions (-1 for a row that was made) to train on in place of the training
+            part, where rows of a table were resampled.
 
     Example:
         >>> from tailgrad.recipes.compose import compose
@@ -75,10 +85,12 @@ class Prepared:
     size: tuple[int, int]
     classes: ClassInfo
     own_test: bool
-    images: Mapping[str, Tensor] | None
+    images: Mapping[str, Any] | None
     data: DataConfig
     reading: Reading = field(default_factory=Reading)
     wrong_labels: int = 0
+    encoding: TableEncoding | None = None
+    made: tuple[Inputs, Tensor, Tensor] | None = None
 
     def for_run(self) -> "Prepared":
         """The same data for one run of several, which counts for itself what it cannot read."""
@@ -96,6 +108,8 @@ class Prepared:
 
     def loader(self, part: str, batch_size: int, seed: int | None = None) -> Any:
         """Batches of a part: shuffled by (seed, epoch), or in order without a seed."""
+        if self.made is not None and part == "train" and seed is not None:
+            return ResidentLoader(*self.made, batch_size=batch_size, seed=seed)
         return self._loader((part,), batch_size, seed)
 
     def mixed(self, parts: tuple[str, ...], batch_size: int) -> Any:
@@ -106,8 +120,8 @@ class Prepared:
         index = np.concatenate([self.index(part) for part in parts])
         if self.images is None:
             return self._streamed(index, batch_size, seed)
-        target = torch.as_tensor(self.source.labels[index])
-        images = self.images[parts[0]] if len(parts) == 1 else torch.cat([self.images[p] for p in parts])
+        target = torch.as_tensor(self.source.target(index))
+        images = self.images[parts[0]] if len(parts) == 1 else joined([self.images[p] for p in parts])
         return ResidentLoader(images, target, torch.as_tensor(index), batch_size=batch_size, seed=seed)
 
     def _streamed(self, index: NDArray[np.int64], batch_size: int, seed: int | None) -> StreamingLoader:
@@ -121,19 +135,36 @@ class Prepared:
             reading=self.reading,
         )
 
-    def normalize(self) -> Normalize:
+    @property
+    def training_labels(self) -> NDArray[np.int64]:
+        """Class of every example trained on, rows that resampling made included."""
+        if self.made is not None:
+            return np.asarray(self.made[1])
+        return self.source.labels[self.split.train]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Arguments of a backbone that come from the data: the columns of a table, nothing for images."""
+        return {} if self.encoding is None else self.encoding.columns
+
+    def normalize(self) -> Any:
         """Channel means and deviations of the training images, the same wherever they live.
 
-        Above 4,096 images, of as many or somewhat more that lie evenly among them.
+        Above 4,096 images, of as many or somewhat more that lie evenly among them. Rows of a table stay as
+        they are: they were standardised when they were encoded.
         """
+        if self.encoding is not None:
+            return Unchanged()
         if self.images is not None:
             return Normalize.of(self.images["train"], _LOOKED_AT)
         train = self.index("train")
         some = self._streamed(train[:: max(1, len(train) // _LOOKED_AT)], 64, None)
-        return Normalize.over(batch.inputs for batch in some)
+        return Normalize.over(cast("Tensor", batch.inputs) for batch in some)
 
     def name(self, i: int) -> str:
         """File or row name of item i, as text that every file format can hold."""
+        if i < 0:
+            return "a row that resampling made"
         return self.source.items.name(i).encode("utf-8", "backslashreplace").decode()
 
 
@@ -144,11 +175,17 @@ def open_config(config: Config, given: Any = None) -> Source:
         >>> open_config(Config(source="digits-lt")).num_classes
         10
     """
+    data = config.data
+    several = LabelLists(
+        data.labels_column, data.label_separator, data.label_columns, data.drop_labels, data.unlabelled
+    )
     return open_source(
         config.source if given is None else given,
         root=config.data.root,
         image_column=config.data.image_column,
         label_column=config.data.label_column,
+        table=TableOptions(config.data.target, config.data.drop, config.data.categories),
+        several=several,
         skip_unreadable=config.data.skip_unreadable,
     )
 
@@ -176,15 +213,32 @@ def prepare(
     source, found = _thinned(whole, found, config, seed)
     split = make_split(source, seed=seed, val=config.data.val, test=config.data.test, groups=found)
     split = _without_leaks(split, config.data, say)
+    task_of(source).check_split(source, split, say)
     clean, source = source, _relabelled(source, split, config.data, say)
-    classes = ClassInfo(source.class_names, _counts(source, split.train))
+    classes = ClassInfo(source.class_names, source.counts_of(split.train))
     if config.focus is not None:
-        _check_focus(config, classes.names, _counts(source, split.val), say)
+        _check_focus(config, classes.names, source.counts_of(split.val), say)
+    wrong, reading = int((source.labels != clean.labels).sum()), _reading(config)
+    if rows_of(source) is not None:
+        encoding, rows = encoded_parts(source, split, found, say)
+        say(_describe(source, split, str(encoding), classes, own_test))
+        return Prepared(
+            source,
+            split,
+            encoding.size,
+            classes,
+            own_test,
+            rows,
+            config.data,
+            reading,
+            wrong,
+            encoding,
+        )
     size = chosen_size(source, config.data, needed_size(config))
-    say(_describe(source, split, size, classes, own_test))
+    shown = f"images {size[0]} x {size[1]} (height x width)"
+    say(_describe(source, split, shown, classes, own_test))
     images = _resident(source, split, size, config, say)
-    wrong = int((source.labels != clean.labels).sum())
-    return Prepared(source, split, size, classes, own_test, images, config.data, _reading(config), wrong)
+    return Prepared(source, split, size, classes, own_test, images, config.data, reading, wrong)
 
 
 def training_classes(config: Config, source: Source) -> ClassInfo:
@@ -206,7 +260,7 @@ def training_classes(config: Config, source: Source) -> ClassInfo:
     seed = split_seed(config, "test" in source.given)
     thinned, groups = _thinned(source, alone, config, seed)
     split = make_split(thinned, seed=seed, val=config.data.val, test=config.data.test, groups=groups)
-    return ClassInfo(thinned.class_names, _counts(thinned, split.train))
+    return ClassInfo(thinned.class_names, thinned.counts_of(split.train))
 
 
 def _relabelled(source: Source, split: Split, data: DataConfig, say: Say) -> Source:
@@ -288,7 +342,7 @@ def duplicates_of(source: Source, config: Config, say: Say = _silent) -> NDArray
     if not config.data.group_duplicates:
         say("warning: copies of training images may be tested on (data.group_duplicates=false)")
         return np.arange(len(source.items), dtype=np.int64)
-    near, many = config.data.near_duplicates, len(source.items) > MANY
+    near, many = config.data.near_duplicates, len(source.items) > MANY and rows_of(source) is None
     if many:
         say(
             f"looking for copies among {len(source.items)} images"
@@ -368,10 +422,6 @@ def _thinned(
     return choose(marked, kept), groups[kept]
 
 
-def _counts(source: Source, index: NDArray[np.int64]) -> tuple[int, ...]:
-    return tuple(int(n) for n in np.bincount(source.labels[index], minlength=source.num_classes))
-
-
 def _resident(
     source: Source, split: Split, size: tuple[int, int], config: Config, say: Say
 ) -> dict[str, Tensor] | None:
@@ -399,10 +449,10 @@ def _counting(say: Say, title: str) -> AbstractContextManager[Told]:
     return counting(getattr(say, "console", None), title)
 
 
-def _describe(source: Source, split: Split, size: tuple[int, int], classes: ClassInfo, own_test: bool) -> str:
+def _describe(source: Source, split: Split, items: str, classes: ClassInfo, own_test: bool) -> str:
     parts = ", ".join(f"{len(getattr(split, part))} {part}" for part in PARTS)
     kept = "its own test set" if own_test else f"split {split.seed}"
     return (
-        f"{source.name}: {source.num_classes} classes, {parts} ({kept}), imbalance factor "
-        f"{classes.imbalance_factor:.1f}, images {size[0]} x {size[1]} (height x width)"
+        f"{source.name}: {task_of(source).describe(source)}, {parts} ({kept}), imbalance factor "
+        f"{classes.imbalance_factor:.1f}, {items}"
     )

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from tailgrad.correction_ledger import Ledger, ledger
+from tailgrad.recipes.components import NONE
 from tailgrad.recipes.config import Config, StageConfig
 from tailgrad.recipes.even_classes import even_correction
 from tailgrad.recipes.orders import make_order, order_correction
@@ -25,7 +26,7 @@ def method_ledger(
     Args:
         config: names sampler and combination, and whether a double correction is allowed.
         classes: names and training counts.
-        target: class of every training example.
+        target: class of every training example, those that resampling made included.
         losses: those of the stages that train, by their place; that of the first training at -1.
         posthoc: methods in order; those not fitted yet answer what they know.
 
@@ -60,11 +61,35 @@ def _of_training(config: Config, classes: ClassInfo, target: Sequence[int], loss
     batch = config.train.batch_size
     order = make_order(config.sampler, target, epochs=config.train.epochs, batch_size=batch, seed=config.seed)
     return [
+        (
+            f"resample {config.resample.name}",
+            None if config.resample.name == NONE else resample_correction(classes, target),
+        ),
         (f"sampler {config.sampler.name}", order_correction(order)),
         (f"loss {config.loss.name}", correction_of(loss)),
         (f"combine {config.combine.name}", even_correction(config.combine, classes.counts, batch)),
         (f"sharpness {config.sharpness.name}", sharp_correction(config.sharpness, classes.counts)),
     ]
+
+
+def resample_correction(classes: ClassInfo, target: Sequence[int]) -> Correction | None:
+    """The shares of the classes among the rows trained on over those of the data; None where they are equal.
+
+    Args:
+        classes: names and training counts of the data.
+        target: class of every row trained on.
+
+    Example:
+        >>> found = resample_correction(ClassInfo(("a", "b"), (3, 1)), [0, 0, 0, 1, 1, 1])
+        >>> [round(math.exp(shift), 2) for shift in found.log_shift]
+        [0.67, 2.0]
+    """
+    counts = [target.count(k) for k in range(classes.num_classes)]
+    if tuple(counts) == classes.counts:
+        return None
+    ratio = sum(classes.counts) / max(1, len(target))
+    pairs = zip(counts, classes.counts, strict=True)
+    return Correction("sampling", tuple(math.log(ratio * m / n) if m and n else 0.0 for m, n in pairs))
 
 
 def _after_stage(

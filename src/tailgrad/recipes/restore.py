@@ -19,11 +19,13 @@ from tailgrad.posthoc import Chain
 from tailgrad.recipes.after_training import load_chain
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.hub import from_the_cache_only
+from tailgrad.recipes.row_parts import Unchanged
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.types import ClassInfo
 from tailgrad.untrusted import of_shape
 
 _MOST_PARTS = 1024
+_MOST_COLUMNS = 10**7
 MAX_SIDE = 4096
 """Longest side of the images that a restored network may ask for, in pixels."""
 
@@ -37,7 +39,7 @@ class Restored:
         names: class names, in logit order.
         size: (height, width) of its inputs.
         resize: "squash" or "crop".
-        normalize: uint8 images -> inputs.
+        normalize: uint8 images -> inputs; rows of a table stay as they are.
         posthoc: logits -> logits, fitted on validation data.
 
     Example: see ``restore``.
@@ -47,7 +49,7 @@ class Restored:
     names: tuple[str, ...]
     size: tuple[int, int]
     resize: str
-    normalize: Normalize
+    normalize: Normalize | Unchanged
     posthoc: Chain
 
 
@@ -70,17 +72,32 @@ def restore(run: str | Path) -> Restored:
             f"run must have weights, got {run} without {folder.weights.relative_to(folder.path)}: it stopped "
             "before its first epoch ended; go on with it by --resume"
         )
-    tensors, meta = load_weights(folder.weights)
+    return rebuilt(config, folder.weights)
+
+
+def rebuilt(config: Config, weights: Path) -> Restored:
+    """The network of a file of weights, with the posthoc methods beside it.
+
+    Args:
+        config: names architecture, posthoc methods and how images are resized.
+        weights: as a run writes them.
+
+    Raises:
+        InputError: the weights are of another network, or not those of a run.
+
+    Example: see ``restore``.
+    """
+    tensors, meta = load_weights(weights)
     if "classes" not in meta:
-        raise InputError(
-            f"weights must be those of a run, got {folder.weights} without class names; restore it"
+        raise InputError(f"weights must be those of a run, got {weights} without class names; restore it")
+    with of_shape(weights, "restore it"):
+        classes, size = _classes(meta), (1, 1) if "columns" in meta else _size(meta)
+        model = _model(meta, config, tensors, str(weights))
+        load_state(model, tensors, str(weights))
+        normalize = (
+            Unchanged() if "columns" in meta else Normalize(_channels(meta["mean"]), _channels(meta["std"]))
         )
-    with of_shape(folder.weights, "restore it"):
-        classes, size = _classes(meta), _size(meta)
-        model = _model(meta, config, tensors, str(folder.weights))
-        load_state(model, tensors, str(folder.weights))
-        normalize = Normalize(_channels(meta["mean"]), _channels(meta["std"]))
-        posthoc = load_chain(config, classes.counts, folder.weights.parent)
+        posthoc = load_chain(config, classes.counts, weights.parent)
     return Restored(model.eval(), classes.names, size, config.data.resize, normalize, posthoc)
 
 
@@ -96,6 +113,15 @@ def _channels(values: Any) -> tuple[float, ...]:
     if len(found) != 3:
         raise ValueError(f"mean and std of {len(found)} channels")
     return found
+
+
+def _columns(meta: dict[str, Any]) -> dict[str, Any]:
+    """Columns of a table, which the backbone is built for; none for images."""
+    found = meta.get("columns", {})
+    for n in (found.get("numbers", 0), *found.get("categories", ())):
+        if not isinstance(n, int) or not 0 <= n <= _MOST_COLUMNS:
+            raise ValueError(f"columns or categories numbering {n} where 0 to {_MOST_COLUMNS} are expected")
+    return dict(found)
 
 
 def _size(meta: dict[str, Any]) -> tuple[int, int]:
@@ -116,6 +142,7 @@ def _model(meta: dict[str, Any], config: Config, tensors: dict[str, Tensor], pat
         num_classes=len(meta["classes"]["names"]),
         head=meta["head"]["name"],
         head_options=meta["head"]["options"],
+        backbone_options={**config.model.options, **_columns(meta)},
         architecture=config.architecture.name,
         architecture_options=config.architecture.options,
     )

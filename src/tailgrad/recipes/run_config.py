@@ -33,8 +33,9 @@ from tailgrad.recipes.assemble import (
 )
 from tailgrad.recipes.between_epochs import between_epochs
 from tailgrad.recipes.combine import check_model
+from tailgrad.recipes.components import NONE
 from tailgrad.recipes.config import Config
-from tailgrad.recipes.finish import EarlyConflict, finish
+from tailgrad.recipes.finish import EarlyConflict
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.loggers import live_logs
@@ -42,6 +43,8 @@ from tailgrad.recipes.orders import training_loader
 from tailgrad.recipes.own_loss import MakeLoss, own_errors
 from tailgrad.recipes.prepare import FEW_IN_FOCUS, Prepared, prepare
 from tailgrad.recipes.prior import method_ledger
+from tailgrad.recipes.resample_rows import resampled
+from tailgrad.recipes.run_estimator import run_estimator
 from tailgrad.recipes.run_folder import RunFolder, config_text, with_settled
 from tailgrad.recipes.same_split import keep_split
 from tailgrad.recipes.scores import validator
@@ -50,6 +53,7 @@ from tailgrad.recipes.stage_checks import check_stages
 from tailgrad.recipes.stages import run_stages
 from tailgrad.recipes.stepping import choose_step
 from tailgrad.recipes.talk import Talk
+from tailgrad.recipes.task import headline, task_of
 from tailgrad.recipes.unreadable import UnreadableLog
 from tailgrad.report import write_report
 
@@ -116,16 +120,27 @@ def run_config(
             say(f"warning: {folder.path} has a result and no predictions.parquet; it is evaluated again")
         ready = (prepared or prepare(config, opened, say)).for_run()
         keep_split(folder, ready)
+        ready = resampled(ready, config, say)
         with threads_of(config):
-            job, seconds = _job(config, folder, ready, say, own_loss)
-            announce(job, seconds)
-            with own_errors(own_loss, job.learner.loss):
-                fitted = _fit(job)
-                result = finish(job, fitted, run_stages(job, _meta(job), fitted))
+            if config.estimator.name == NONE:
+                result = _trained(config, folder, ready, say, own_loss)
+            else:
+                result = run_estimator(config, folder, ready, say)
         if prepared is None:  # in a study the report of the whole replaces those of its runs
             first_does(lambda: write_report(folder.path, source=ready.source))
-    say(f"{config.method}, seed {config.seed}: test macro-F1 {result['test']['macro_f1']['value']:.3f}")
+    say(f"{config.method}, seed {config.seed}: {headline(result)}")
     return Run(folder.path, result)
+
+
+def _trained(
+    config: Config, folder: RunFolder, ready: Prepared, say: Talk, own_loss: MakeLoss | None
+) -> dict[str, Any]:
+    job, seconds = _job(config, folder, ready, say, own_loss)
+    announce(job, seconds)
+    with own_errors(own_loss, job.learner.loss):
+        fitted = _fit(job)
+        stages = run_stages(job, _meta(job), fitted)
+        return task_of(ready.source).finish(job, fitted, stages)
 
 
 def _job(
@@ -133,17 +148,17 @@ def _job(
 ) -> tuple[Job, float]:
     pretrained = agreed(settle_pretrained(config, ready.classes.num_classes, say))
     config = with_settled(config, {"pretrained": pretrained})
-    model = make_model(config, ready.classes.num_classes, say)
-    spatial = say.warn_of(lambda: check_map(model, ready.size))
+    model = make_model(config, ready.classes.num_classes, say, ready.columns)
+    spatial = say.warn_of(lambda: check_map(model, ready.size)) if ready.encoding is None else ()
     if spatial:
         say(f"final feature map of {' x '.join(map(str, spatial))} positions")
     check_model(config.combine, model, ready.size)
-    target = ready.source.labels[ready.index("train")].tolist()
+    target = ready.training_labels.tolist()
     stage_losses = check_stages(config, model, ready.classes, target, own_loss)
-    loss = make_loss(config, ready.classes, own_loss, model)
+    loss = make_loss(config, ready.classes, own_loss, model, len(target))
     chain = make_chain(config, ready.classes.counts)
     prior = method_ledger(config, ready.classes, target, {-1: loss, **stage_losses}, chain.steps)
-    speed = settle(config, model, ready.size, len(ready.split.train), say)
+    speed = settle(config, model, ready.size, len(target), say)
     config = with_settled(config, speed.keys)
     write_text(folder.path / "config.yaml", config_text(config))
     normalize = normalizer(model, ready.normalize)
@@ -209,6 +224,7 @@ def _meta(job: Job) -> dict[str, Any]:
         "size": list(job.ready.size),
         "mean": list(job.normalize.mean),
         "std": list(job.normalize.std),
+        **({"columns": job.ready.columns} if job.ready.encoding is not None else {}),
     }
 
 

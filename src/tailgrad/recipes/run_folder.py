@@ -229,6 +229,9 @@ FREE_KEYS = (
     "data.resident_gb",
     "data.workers",
     "data.prefetch",
+    "reliability.alpha",
+    "reliability.score",
+    "reliability.answered",
     "report.images",
 )
 """Keys that may change between two sittings of a run, since they change no training."""

@@ -1,13 +1,16 @@
 """A run keeps the split that it began with: changed data would put training images into its test part."""
 
+from pathlib import Path
+
 from tailgrad.checks import InputError
 from tailgrad.data import save_split, split_hash
+from tailgrad.data.table_encoding import TableEncoding, load_encoding
 from tailgrad.recipes.prepare import Prepared
 from tailgrad.recipes.run_folder import RunFolder, read_json
 
 
 def keep_split(folder: RunFolder, ready: Prepared) -> None:
-    """Write ``split.json`` into a new run; check it in a run that has one.
+    """Write ``split.json``, and of a table ``encoding.json``, into a new run; check them in a run with them.
 
     Raises:
         InputError: the split of a run that was started before is another one now.
@@ -18,6 +21,18 @@ def keep_split(folder: RunFolder, ready: Prepared) -> None:
         check_split(folder, ready)
     else:
         save_split(ready.split, ready.source, folder.path / "split.json")
+    if ready.encoding is not None:
+        _keep_encoding(folder.path / "encoding.json", ready.encoding)
+
+
+def _keep_encoding(path: Path, encoding: TableEncoding) -> None:
+    if not path.exists():
+        encoding.save(path)
+    elif load_encoding(path).sha256 != encoding.sha256:
+        raise InputError(
+            f"the table must give the encoding that {path} holds, got another one: columns or values "
+            "changed; restore them, or begin anew with another --out"
+        )
 
 
 def check_split(folder: RunFolder, ready: Prepared) -> None:

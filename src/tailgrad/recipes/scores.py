@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tailgrad.engine import Learner, infer
 from tailgrad.evaluate import Evaluation, evaluate_predictions
 from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.task import task_of
 from tailgrad.types import ClassInfo
 
 Row = dict[str, Any]
@@ -31,11 +32,11 @@ def validator(
 
     Example: see ``recipes.train``.
     """
-    loader = prepared.loader("val", batch_size)
+    loader, task = prepared.loader("val", batch_size), task_of(prepared.source)
 
     def validate() -> Row:
         logits, target, _ = infer(learner, loader)
-        row = score(logits, target, prepared.classes, learner.loss, focus)
+        row = task.score(logits, target, prepared.classes, learner.loss, focus)
         return row if focus is None else row | {"chosen_by": chosen_by}
 
     return validate

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from tailgrad.engine.compiled import MODES
 from tailgrad.engine.trial import OFF, PRECISIONS
 from tailgrad.recipes.assemble import can_compile, device_of, head_name, make_optimizer
 from tailgrad.recipes.config import Config
+from tailgrad.recipes.row_speed import settle_rows, takes_rows
+from tailgrad.recipes.settled_speed import Speed
 from tailgrad.recipes.speed_cache import cache_file, machine, recall, remember
 
 Say = Callable[[str], None]
@@ -30,18 +32,6 @@ _LONG = 60.0
 
 def _silent(_: str) -> None:
     """Say nothing."""
-
-
-class Speed(NamedTuple):
-    """How a run will step.
-
-    Args:
-        keys: of the section ``train``, none of them "auto" any more.
-        seconds: of one step, measured.
-    """
-
-    keys: dict[str, Any]
-    seconds: float
 
 
 @contextmanager
@@ -77,7 +67,7 @@ def settle(
     Args:
         config: batch size, and what to try.
         model: it is copied for the trial.
-        size: (height, width) of the images.
+        size: (height, width) of the images; of a table how many numeric columns, and columns of categories.
         images_there: number of training images: a batch may hold them all, and they say how long a run is.
         say: told what was measured.
 
@@ -93,6 +83,8 @@ def settle(
         >>> settle(config, make_model(config, 10), (32, 32)).keys["precision"]
         'float32'
     """
+    if takes_rows(model):
+        return settle_rows(config, model, size, images_there)
     device, wanted = device_of(config.train.device), config.train
     if wanted.compile not in (OFF, AUTO):
         check_compiler(device)

@@ -143,8 +143,6 @@ def _check_needs(config: Config) -> None:
     """Losses that work on one kind of head, architecture or target only."""
     loss = config.loss.name
     made = components("losses").get(loss)
-    if getattr(made, "multi_label", False):
-        _refuse("loss.name must take one class an image", (loss,), "choose a single-label loss")
     if getattr(made, "takes", "") == "features" and loss != "dot_regression":
         remedy = f"set auxiliary.name={loss} beside loss.name=cross_entropy"
         _refuse("loss.name must train the classifier", (loss,), remedy)

@@ -86,7 +86,7 @@ class StudyRuns:
         found = self._settled(config, ready)
         if before:
             classes, images = ready.classes.num_classes, len(ready.split.train)
-            settle(found, make_model(found, classes), ready.size, images)
+            settle(found, make_model(found, classes, columns=ready.columns), ready.size, images)
         return found
 
     def train(self, config: Config) -> None:
@@ -134,7 +134,7 @@ class StudyRuns:
             found: dict[str, Any] = {
                 "pretrained": settle_pretrained(config, ready.classes.num_classes, self.talk)
             }
-            model = make_model(with_settled(config, found), ready.classes.num_classes)
+            model = make_model(with_settled(config, found), ready.classes.num_classes, columns=ready.columns)
             found |= settle(config, model, ready.size, len(ready.split.train), self.talk).keys
             write_json(path, found)
         with of_shape(path, "remove it"):

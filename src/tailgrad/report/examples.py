@@ -7,6 +7,7 @@ from typing import Any
 
 from tailgrad.checks import InputError
 from tailgrad.data import Source, UnreadableImage, open_source
+from tailgrad.data.table import rows_of
 from tailgrad.report.blocks import Block, Gallery, Picture, Text
 from tailgrad.report.folders import Run
 from tailgrad.report.look_alikes import mistakes
@@ -18,6 +19,7 @@ EMBEDDED = (
     "without them, write it again with: tailgrad report FOLDER --no-images (report.images=false for every "
     "report of a run)."
 )
+OF_ROWS = "the data are rows of a table."
 OFF = "Example images are switched off here (--no-images, or report.images=false)."
 _CONFUSIONS, _HURT = 6, 3
 _WRONG, _RIGHT = 4, 2
@@ -83,7 +85,7 @@ def examples(run: Run, *, shown: bool = True, source: Source | None = None) -> E
         return Examples(why=OFF)
     try:
         rows = _predictions(run)
-        album = _Album(source if source is not None else _source(run), rows)
+        album = _Album(_of_images(source if source is not None else _source(run)), rows)
     except InputError as error:
         return Examples(why=str(error))
     names = run.classes.names
@@ -173,10 +175,18 @@ def _predictions(run: Run) -> list[Predicted]:
     return [Predicted(row["name"], row["target"], row["predicted"]) for row in table if row["part"] == "test"]
 
 
+def _of_images(source: Source) -> Source:
+    if rows_of(source) is not None:
+        raise InputError(OF_ROWS)
+    return source
+
+
 def _source(run: Run) -> Source:
     """The source that the configuration names, where it is at hand: nothing is fetched for a report."""
     named, data = str(run.config.get("source", "")), run.config.get("data", {})
     gone = f"the data {short(named, 60)!r} cannot be opened from here."
+    if data.get("target"):
+        raise InputError(OF_ROWS)
     if not named:
         raise InputError("the run does not say where its data lie (config.yaml).")
     try:

@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 
 from tailgrad.checks import InputError
 from tailgrad.evaluate import Evaluation, Units, units_of
+from tailgrad.evaluate.several_labels import TASK, LabelEvaluation
 from tailgrad.interference import Interference
+from tailgrad.interference.label_conflict import LabelConflict
+from tailgrad.interference.storage import kind_of
 from tailgrad.interference.tiles import TiledInterference
 from tailgrad.types import ClassInfo
 from tailgrad.untrusted import json_text, parse_json, parse_yaml, yaml_text
@@ -169,8 +172,8 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder.name,
         result,
-        Evaluation.from_dict(result["test"]),
-        Evaluation.from_dict(result["val"]) if result.get("val") else None,
+        _evaluation(result["test"]),
+        _evaluation(result["val"]) if result.get("val") else None,
         tuple(line for line in lines if "kind" not in line),
         rest.read(_object, "config.yaml", {}),
         rest.read(_object, "environment.json", {}),
@@ -208,7 +211,15 @@ def _records(lines: Sequence[Fields]) -> tuple[tuple[int, Fields], ...]:
     return tuple(found)
 
 
-def _measurement(path: Path) -> Interference:
+def _evaluation(content: Fields) -> Any:
+    """Figures of one class an image, or of several labels."""
+    kind = LabelEvaluation if content.get("task") == TASK else Evaluation
+    return kind.from_dict(content)
+
+
+def _measurement(path: Path) -> Any:
+    if kind_of(path) == LabelConflict.__name__:
+        return LabelConflict.load(path)
     try:
         return Interference.load(path)
     except InputError as error:

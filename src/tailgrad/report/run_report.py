@@ -13,6 +13,7 @@ from tailgrad.report.folders import Run
 from tailgrad.report.headline import cards, lead
 from tailgrad.report.over_training import over_training_blocks
 from tailgrad.report.prior import prior_blocks
+from tailgrad.report.reliability import reliability_parts
 from tailgrad.report.tables import class_table, group_table, key_table
 from tailgrad.report.trust import missing, run_checks
 from tailgrad.report.wording import duration, number, short
@@ -113,6 +114,7 @@ def _why(run: Run, pictures: Examples) -> tuple[Block, ...]:
 def _trust(run: Run) -> tuple[Block, ...]:
     return (
         Checks("What was checked", CHECKED, run_checks(run)),
+        *reliability_parts(run),
         Part("Training", _training_blocks(run)),
         Part("How this was made", made_blocks(run)),
     )

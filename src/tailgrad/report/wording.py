@@ -15,6 +15,11 @@ _METRICS = {
     "tuned_macro_f1": "macro-F1 with tuned thresholds",
     "focus_f1": "F1 of the class in focus",
     "g_mean": "geometric mean of the recalls",
+    "macro_auc": "macro-AUC",
+    "micro_f1": "micro-F1",
+    "macro_f1_at_half": "macro-F1 at probability 0.5",
+    "tail_average_precision": "average precision, tail",
+    "tail_auc": "AUC, tail",
 }
 
 

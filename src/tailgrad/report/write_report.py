@@ -10,6 +10,7 @@ from tailgrad.report.blocks import Page
 from tailgrad.report.examples import examples
 from tailgrad.report.folders import Run, Study, read_run, read_study
 from tailgrad.report.html_page import html_page
+from tailgrad.report.label_report import is_label_run, label_run_page, label_study_page
 from tailgrad.report.run_report import run_page
 from tailgrad.report.study_report import study_page
 from tailgrad.untrusted import of_shape
@@ -63,10 +64,14 @@ def _half(told: Told | None) -> Told | None:
 
 
 def _of_run(run: Run, images: bool, source: Source | None) -> Page:
+    if is_label_run(run):
+        return label_run_page(run)
     return run_page(run, examples(run, shown=images, source=source))
 
 
 def _of_study(study: Study, images: bool, source: Source | None) -> Page:
+    if is_label_run(study.first):
+        return label_study_page(study)
     return study_page(study, examples(study.first, shown=images, source=source))
 
 

@@ -1,7 +1,7 @@
 """SMOTE and its family for feature vectors, through imbalanced-learn."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 from warnings import warn
@@ -17,6 +17,7 @@ from tailgrad.samplers.whole_number import whole
 
 Floats = NDArray[Any]
 Labels = NDArray[np.int64]
+Strategy = str | float | Mapping[int, int]
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
 NEIGHBOURS = {
@@ -25,6 +26,8 @@ NEIGHBOURS = {
     "svm_smote": ("SVMSMOTE", "k_neighbors"),
     "adasyn": ("ADASYN", "n_neighbors"),
 }
+OF_CATEGORIES = ("smote", "random_over", "random_under")
+"""Methods that columns of categories may be given to."""
 CLEANERS = {"smote_tomek": "TomekLinks", "smote_enn": "EditedNearestNeighbours"}
 UNDER = {
     "random_under": "RandomUnderSampler",
@@ -41,14 +44,15 @@ def resample(
     method: str = "smote",
     *,
     k_neighbors: int = 5,
-    sampling_strategy: str | Mapping[int, int] = "auto",
+    sampling_strategy: Strategy = "auto",
+    categories: Sequence[int] = (),
     seed: int = 0,
 ) -> tuple[Array, Array]:
     """Feature vectors with rare classes filled up, or common ones cut down.
 
     SMOTE adds ``f + u (f' - f)``, u uniform in [0, 1), f' one of the k nearest examples of f's class. A class
     with ``n_k <= k`` examples uses ``n_k - 1`` neighbours, one with a single example copies it; either is
-    said in a warning.
+    said in a warning. Columns of categories take the commonest value of the neighbours (SMOTE-NC).
 
     Args:
         features: [N, D], finite; of a network: detached, of training data, to retrain a head on.
@@ -58,7 +62,10 @@ def resample(
             ``"edited_nearest_neighbours"``.
         k_neighbors: k, at least 1.
         sampling_strategy: ``"auto"`` (all classes as large as the largest, or as small as the smallest),
-            another word of imbalanced-learn's, or the wanted number of examples for some classes.
+            another word of imbalanced-learn's, the wanted ratio of two classes, or the wanted number of
+            examples for some classes.
+        categories: columns of features that hold categories, for ``"smote"``, ``"random_over"`` and
+            ``"random_under"``.
         seed: fixes what is drawn.
 
     Returns:
@@ -78,8 +85,9 @@ def resample(
     one_of("method", method, METHODS)
     whole("k_neighbors", k_neighbors, 1)
     x, y = _checked(features, target)
+    _check_categories(method, categories, x.shape[1])
     try:
-        found = _resampled(x, y, method, k_neighbors, sampling_strategy, seed)
+        found = _resampled(x, y, method, k_neighbors, sampling_strategy, seed, categories)
     except (ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
@@ -89,33 +97,65 @@ def resample(
     return _like(features, found[0]), _like(target, found[1])
 
 
+def _check_categories(method: str, categories: Sequence[int], columns: int) -> None:
+    for column in categories:
+        if not 0 <= column < columns:
+            raise InputError(
+                f"categories must be columns of features, 0 ... {columns - 1}, got {column}; correct it"
+            )
+    if categories and method not in OF_CATEGORIES:
+        raise InputError(
+            f"method must take columns of categories, got {method!r}, which measures distances between them; "
+            f"choose from {', '.join(OF_CATEGORIES)}"
+        )
+    if method == "smote" and categories and len(set(categories)) == columns:
+        raise InputError(
+            f"features must have a numeric column for {method!r}, got {columns} columns of categories; use "
+            "random_over"
+        )
+
+
 def _resampled(
-    x: Floats, y: Labels, method: str, k: int, strategy: str | Mapping[int, int], seed: int
+    x: Floats,
+    y: Labels,
+    method: str,
+    k: int,
+    strategy: Strategy,
+    seed: int,
+    categories: Sequence[int],
 ) -> tuple[Floats, Labels]:
     if method in UNDER or method == "random_over":
         seeded = {"random_state": seed} if method in ("random_under", "random_over") else {}
         name = UNDER.get(method, "RandomOverSampler")
         return _run(name, x, y, {"sampling_strategy": strategy, **seeded})
     if method not in CLEANERS:
-        return _fill(x, y, method, k, strategy, seed)
+        return _fill(x, y, method, k, strategy, seed, categories)
     filled = _fill(x, y, "smote", k, strategy, seed)
     return _run(CLEANERS[method], *filled, {"sampling_strategy": "all"})
 
 
 def _fill(
-    x: Floats, y: Labels, method: str, k: int, strategy: str | Mapping[int, int], seed: int
+    x: Floats,
+    y: Labels,
+    method: str,
+    k: int,
+    strategy: Strategy,
+    seed: int,
+    categories: Sequence[int] = (),
 ) -> tuple[Floats, Labels]:
-    name, neighbours = NEIGHBOURS[method]
+    name, neighbours = ("SMOTENC", "k_neighbors") if categories else NEIGHBOURS[method]
+    extra = {"categorical_features": list(categories)} if categories else {}
     parts = [(x, y)]
     # imbalanced-learn has one k for all classes: those too small for it get a call of their own.
     for few, wanted in sorted(_by_neighbours(y, k, strategy).items(), reverse=True):
-        options = {"sampling_strategy": wanted, "random_state": seed, **({neighbours: few} if few else {})}
+        options = {"sampling_strategy": wanted, "random_state": seed}
+        options |= {neighbours: few, **extra} if few else {}
         filled = _run(name if few else "RandomOverSampler", x, y, options)
         parts.append((filled[0][len(x) :], filled[1][len(y) :]))
     return np.concatenate([part for part, _ in parts]), np.concatenate([part for _, part in parts])
 
 
-def _by_neighbours(y: Labels, k: int, strategy: str | Mapping[int, int]) -> dict[int, dict[int, int]]:
+def _by_neighbours(y: Labels, k: int, strategy: Strategy) -> dict[int, dict[int, int]]:
     counts = np.bincount(y)
     missing = _module("imblearn.utils").check_sampling_strategy(strategy, y, "over-sampling")
     groups: dict[int, dict[int, int]] = defaultdict(dict)

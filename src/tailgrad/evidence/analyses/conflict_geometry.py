@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from tailgrad.augment import Normalize
 from tailgrad.evidence.figures import Figure
 from tailgrad.evidence.lab import Analysis, Lab, Table
 from tailgrad.interference import Interference, measure
@@ -72,7 +71,7 @@ def _by_head(config: Config, ready: Prepared, batches: Batches, most: int) -> di
     return {name: moved(found[name], found["baseline"]) for name in ("redrawn", "csba")}
 
 
-def _batches(ready: Prepared, normalize: Normalize) -> Batches:
+def _batches(ready: Prepared, normalize: Callable[[Tensor], Tensor]) -> Batches:
     """Held-out batches, readable again and again."""
 
     def read() -> Iterator[tuple[Tensor, Tensor]]:

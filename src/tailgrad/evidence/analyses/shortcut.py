@@ -137,7 +137,8 @@ def with_shortcut(ready: Prepared, strength: Sequence[float], seed: int) -> Prep
 
 def _test_images(ready: Prepared) -> Tensor:
     assert ready.images is not None
-    return ready.images["test"]
+    images: Tensor = ready.images["test"]
+    return images
 
 
 def _extra_variance(ready: Prepared) -> float:

@@ -6,7 +6,9 @@ against Plotly's own schema. Class names pass through `plot_label`, because Plot
 
 from tailgrad.report.figures.branch_shares import branch_shares
 from tailgrad.report.figures.class_bars import Series, class_bars
+from tailgrad.report.figures.class_coverage import class_coverage
 from tailgrad.report.figures.curves import Curve, curves
+from tailgrad.report.figures.group_curves import group_curves
 from tailgrad.report.figures.heat_map import CONFUSION, COSINES, HARM, Scale, heat_map
 from tailgrad.report.figures.layers import LayerSeries, layers
 from tailgrad.report.figures.rank_line import rank_line
@@ -24,7 +26,9 @@ __all__ = [
     "Series",
     "branch_shares",
     "class_bars",
+    "class_coverage",
     "curves",
+    "group_curves",
     "heat_map",
     "layers",
     "rank_line",

@@ -1,0 +1,119 @@
+"""tailgrad export."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tailgrad.checks import InputError
+from tailgrad.cli.options import JsonOption, QuietOption, TargetPriorOption
+from tailgrad.cli.output import err, interval, loading, printable, short, show_json, show_raw, show_table
+
+
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write one ONNX file, checked against PyTorch.")
+    ] = False,
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(
+            "--pretrained", metavar="FOLDER", help="Write the Hugging Face layout with a model card."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="File of --onnx; by default RUN/model.onnx."),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise, and measure on test images what that costs each class.")
+    ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Fit a temperature on validation images where the run has none."),
+    ] = False,
+    target_prior: TargetPriorOption = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option("--abstain", metavar="P", help="Least probability of a decision, stored for predict."),
+    ] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ship a run: one ONNX file, or a folder in the Hugging Face layout.
+
+    The ONNX file holds weights, preprocessing, class names, temperature, prior,
+    thresholds and the ledger. It is written only if ONNX Runtime gives what
+    PyTorch gives to 1e-4. It takes the extra: pip install 'tailgrad[onnx]'.
+
+    Examples:
+        tailgrad export runs/my-run --onnx
+        tailgrad export runs/my-run --onnx --int8 --out small.onnx
+        tailgrad export runs/my-run --onnx --target-prior broken=0.02,fine=0.98
+        tailgrad export runs/my-run --pretrained my-model
+    """
+    numbers = {"--out": out, "--target-prior": target_prior, "--abstain": abstain}
+    flags = {"--int8": int8 or None, "--calibrate": calibrate or None}
+    _check_wish(onnx, pretrained, {**numbers, **flags})
+    made: dict[str, Any] = {}
+    with loading(quiet):
+        import tailgrad.ship as ship
+    if pretrained is not None:
+        made["folder"] = str(ship.save_pretrained(run, pretrained))
+    if onnx:
+        found = ship.export(
+            run,
+            out,
+            int8=int8,
+            calibrate=calibrate,
+            target_prior=target_prior,
+            abstain=abstain,
+            say=_silent if quiet else _say,
+        )
+        made |= {"file": str(found.file), "bytes": found.bytes}
+        made["description"] = found.description.model_dump(mode="json")
+    if as_json:
+        show_json(made)
+        return
+    _show(made)
+
+
+def _check_wish(onnx: bool, pretrained: Path | None, for_onnx: dict[str, object]) -> None:
+    if not onnx and pretrained is None:
+        raise InputError("export must be told what to write, got neither; give --onnx or --pretrained FOLDER")
+    for name, value in for_onnx.items():
+        if value is not None and not onnx:
+            raise InputError(f"{name} is for --onnx, got {value} without it; add --onnx, or leave it out")
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+def _say(text: str) -> None:
+    err().print(printable(text), markup=False, highlight=False)
+
+
+def _show(made: dict[str, Any]) -> None:
+    about = made.get("description")
+    if about is not None and about["int8"]:
+        cost = about["int8"]
+        rows = [
+            [
+                short(row["name"]),
+                str(row["support"]),
+                *(interval(row[key]) for key in ("before", "after")),
+                str(row["changed"]),
+            ]
+            for row in cost["classes"]
+        ]
+        header = ["class", "test", "recall float32", "recall int8", "changed"]
+        show_table("What int8 costs each class", header, rows)
+        show_raw(
+            f"{cost['changed']} of {cost['images']} predictions change; right in float32 alone "
+            f"{cost['only_before']}, in int8 alone {cost['only_after']} (exact McNemar p = {cost['p']:.3g})"
+        )
+    if about is not None:
+        show_raw(f"model: {made['file']} ({made['bytes'] / 1e6:.2f} MB, {about['precision']})")
+    if "folder" in made:
+        show_raw(f"folder: {made['folder']}")

@@ -1,0 +1,279 @@
+"""Tables: rows of numbers and categories in a CSV or parquet file, one column of which is the class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from tailgrad.checks import InputError, nearest
+from tailgrad.data.labels import class_indices
+from tailgrad.data.parts import PARTS
+from tailgrad.data.source import Source, brought_split, safe_name
+from tailgrad.data.table_columns import Categories, Column, Indices, Numbers, column_of, remarks_on
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+SPLIT = "split"
+"""Column that holds train, val or test, where all its values are such."""
+
+_BLANK = [*pyarrow.csv.ConvertOptions().null_values, "?"]
+_CONTINUOUS = 50
+"""Different fractional or whole values above which, where most rows have their own, a target is no class."""
+
+
+class TableRows:
+    """The items of a source whose examples are rows of a table.
+
+    Args:
+        columns: the features, of one length.
+        target: name of the column of classes.
+        rows: number of every row in the file, from 0 below the header; by default 0 ... N - 1.
+        remarks: what is odd about the columns, in sentences.
+
+    Example:
+        >>> rows = TableRows([Numbers("age", np.array([31.0, 40.0]))], "sick")
+        >>> len(rows), rows.name(1), rows.chosen([1]).name(0)
+        (2, 'row 1', 'row 1')
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        target: str,
+        rows: Indices | None = None,
+        remarks: tuple[str, ...] = (),
+    ) -> None:
+        self.columns, self.target, self.remarks = tuple(columns), target, remarks
+        length = len(columns[0].missing) if columns else 0
+        self.rows: Indices = np.arange(length, dtype=np.int64) if rows is None else rows
+        self._numbers = np.column_stack(
+            [np.zeros((length, 0)), *(c.values for c in self.columns if isinstance(c, Numbers))]
+        )
+        self._words = [c for c in self.columns if isinstance(c, Categories)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def chosen(self, rows: Sequence[int] | Indices) -> "TableRows":
+        """Some of the rows, in the order given."""
+        index = np.asarray(rows, dtype=np.int64)
+        columns = [column.chosen(index) for column in self.columns]
+        return TableRows(columns, self.target, self.rows[index], self.remarks)
+
+    def alike(self) -> Indices:
+        """A number for every row [N], the same for rows that are equal in all features."""
+        codes = [c.codes for c in self._words]
+        together = np.ascontiguousarray(np.column_stack([self._numbers + 0.0, *codes]))  # -0 is 0
+        as_bytes = together.view(np.dtype((np.void, together.dtype.itemsize * together.shape[1])))
+        found: Indices = np.unique(as_bytes.ravel(), return_inverse=True)[1].astype(np.int64)
+        return found
+
+    def load(self, i: int) -> NoReturn:
+        """Refused: a row is no image."""
+        raise InputError(f"source must hold images here, got {self.name(i)} of a table; leave it out")
+
+    def name(self, i: int) -> str:
+        """``row i``, counted from 0 below the header."""
+        return f"row {self.rows[i]}"
+
+    def stored(self, i: int) -> bytes:
+        """Every feature of row i, missing values alike."""
+        words = (c.words[c.codes[i]] if c.codes[i] >= 0 else "" for c in self._words)
+        numbers: bytes = self._numbers[i].tobytes()
+        return numbers + "\x1f".join(words).encode("utf-8", "backslashreplace")
+
+    def format(self, i: int) -> str:  # noqa: ARG002 - all are the same
+        """``row``."""
+        return "row"
+
+    def size(self, i: int) -> tuple[int, int]:  # noqa: ARG002 - all are the same
+        """(1, columns)."""
+        return 1, len(self.columns)
+
+
+def rows_of(source: Source) -> TableRows | None:
+    """The rows of a table, or None where a source holds images.
+
+    Example:
+        >>> from tailgrad.data import open_source
+        >>> rows_of(open_source("digits-lt")) is None
+        True
+    """
+    return source.items if isinstance(source.items, TableRows) else None
+
+
+def open_table(
+    table: Any, target: str, *, drop: Sequence[str] = (), categories: Sequence[str] = ()
+) -> Source:
+    """Open a table whose rows are examples.
+
+    Columns of numbers and dates (in days) are numeric, columns of words and of true and false are categories.
+    An empty field, NA, NaN, null and ? are missing. A column ``split`` that holds nothing but train, val and
+    test is the split. Classes are in sorted order, those that are all whole numbers in that of the numbers.
+
+    Args:
+        table: path of a CSV (``.csv``, tab-separated ``.tsv``) or parquet file with a header, a PyArrow
+            table, or a data frame that PyArrow reads (pandas, Polars).
+        target: column of the classes.
+        drop: columns that are left out.
+        categories: columns of numbers that are names of categories.
+
+    Raises:
+        InputError: no such column, two columns of one name, no rows, a nested column, an infinite number, a
+            target that is blank somewhere, continuous or of one class.
+
+    Example:
+        >>> frame = pa.table({"age": [31, 40, 52], "town": ["a", "b", "a"], "sick": ["no", "no", "yes"]})
+        >>> source = open_table(frame, "sick")
+        >>> source.class_names, source.counts, [column.name for column in source.items.columns]
+        (('no', 'yes'), (2, 1), ['age', 'town'])
+    """
+    read = read_table(table)
+    name = "table" if not isinstance(table, str | Path) else _name(Path(table))
+    _check_names(read.column_names, {"target": [target], "drop": drop, "categories": categories})
+    if target in drop:
+        raise InputError(f"drop must leave the target column, got {target!r}; take it off")
+    labels, class_names = _classes(read[target], target)
+    given = _given(read)
+    left_out = {target, *drop} | ({SPLIT} if given else set())
+    wanted = [column for column in read.column_names if column not in left_out]
+    if not wanted:
+        raise InputError(
+            f"table must have columns besides the target, got {', '.join(read.column_names)}; add features"
+        )
+    columns = [column_of(column, read[column], category=column in categories) for column in wanted]
+    remarks = tuple(remark for column in columns for remark in remarks_on(column))
+    return Source(
+        name=name,
+        items=TableRows(columns, target, remarks=remarks),
+        labels=labels,
+        class_names=class_names,
+        given=brought_split(given or [""] * len(labels)),
+        regime="table",
+    )
+
+
+def read_table(table: Any) -> pa.Table:
+    """A CSV or parquet file, or what is a table already, as a PyArrow table with distinct column names.
+
+    Raises:
+        InputError: a file that cannot be read or is of another kind, without rows, or with two columns of
+            one name.
+
+    Example:
+        >>> read_table(pa.table({" a ": [1]})).column_names
+        ['a']
+    """
+    found = _from_file(Path(table)) if isinstance(table, str | Path) else _from_object(table)
+    found = found.rename_columns([name.strip() for name in found.column_names])
+    twice = [name for name in dict.fromkeys(found.column_names) if found.column_names.count(name) > 1]
+    if twice:
+        raise InputError(f"columns must have different names, got {twice[0]!r} twice; rename one")
+    if not found.num_rows:
+        raise InputError(f"table must hold a header and rows, got no rows in {_said(table)}; fill it")
+    return found
+
+
+def _from_file(file: Path) -> pa.Table:
+    if file.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"table must be a file ending in {', '.join(SUFFIXES)}, got {str(file)!r}; export it so"
+        )
+    try:
+        if file.suffix.lower() == ".parquet":
+            return pq.ParquetFile(file).read()
+        return pyarrow.csv.read_csv(
+            file,
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter="\t" if file.suffix.lower() == ".tsv" else ",", newlines_in_values=True
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True, null_values=_BLANK),
+        )
+    except (OSError, ValueError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"table {str(file)!r} must be a readable {file.suffix.lower()} file with a header, got: {said}; "
+            "save it as CSV in UTF-8 with as many fields in every line, or as parquet"
+        ) from error
+
+
+def _from_object(table: Any) -> pa.Table:
+    if isinstance(table, pa.Table):
+        return table
+    try:
+        return pa.table(table)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise InputError(
+            f"table must be a file, a PyArrow table or a data frame, got {type(table).__name__} ({error}); "
+            "give one of these"
+        ) from error
+
+
+def _said(table: Any) -> str:
+    return repr(str(table)) if isinstance(table, str | Path) else f"a {type(table).__name__}"
+
+
+def _name(file: Path) -> str:
+    return safe_name(f"{file.resolve().parent.name}-{file.stem}")
+
+
+def _check_names(known: Sequence[str], asked: dict[str, Sequence[str]]) -> None:
+    for argument, names in asked.items():
+        for name in names:
+            if name not in known:
+                raise InputError(
+                    f"{argument} must name a column of the table, got {name!r}; {nearest(name, known)}"
+                )
+
+
+def _given(table: pa.Table) -> list[str]:
+    """The part of every row, where the table has a column of parts and nothing else in it."""
+    if SPLIT not in table.column_names:
+        return []
+    words = [str(word or "").strip().lower() for word in table[SPLIT].to_pylist()]
+    return [PARTS[word] for word in words] if all(word in PARTS for word in words) else []
+
+
+def _classes(values: pa.ChunkedArray, target: str) -> tuple[Indices, tuple[str, ...]]:
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+        raise InputError(
+            f"target {target!r} must hold one class a row, got {values.type}; name another column"
+        )
+    present = values.drop_null().unique().to_pylist()
+    if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
+        _check_classes(present, len(values), target)
+        present, values = [int(v) for v in present], values.cast(pa.float64()).cast(pa.int64())
+    names = tuple(str(value).strip() for value in sorted(present))
+    labels, class_names = class_indices(
+        [None if v is None else str(v) for v in values.to_pylist()],
+        tuple(dict.fromkeys(names)) or ("none",),
+        lambda i: f"row {i} (column {target!r})",
+    )
+    if len(class_names) < 2:
+        raise InputError(
+            f"target {target!r} must hold at least 2 classes, got only {', '.join(class_names)}; name "
+            "another column, or add rows of another class"
+        )
+    return labels, class_names
+
+
+def _check_classes(present: list[Any], rows: int, target: str) -> None:
+    fractional = (
+        [value for value in present if value != int(value)] if all(map(_finite, present)) else present
+    )
+    many = len(present) > _CONTINUOUS and 2 * len(present) > rows
+    if fractional or many:
+        some = fractional[0] if fractional else present[0]
+        raise InputError(
+            f"target {target!r} must hold classes, got {len(present)} different numbers in {rows} rows such "
+            f"as {some}: it is continuous; cut it into ranges with names, or name another column"
+        )
+
+
+def _finite(value: float) -> bool:
+    return bool(np.isfinite(value))

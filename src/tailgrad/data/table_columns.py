@@ -1,0 +1,210 @@
+"""The columns of a table: numbers, or categories as positions in a list of words."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tailgrad.checks import InputError
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+MISSING = -1
+"""Position of a missing category."""
+
+_ALIKE = 0.95
+"""Share of different values above which a column of words looks like an identifier."""
+
+_SOME = 20
+_MICROSECONDS_A_DAY = 86_400e6
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A numeric column.
+
+    Args:
+        name: of the column.
+        values: [N], NaN where a value is missing; never infinite.
+
+    Example:
+        >>> Numbers("age", np.array([31.0, np.nan])).missing.tolist()
+        [False, True]
+    """
+
+    name: str
+    values: Floats
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Where a value is missing, [N]."""
+        return np.isnan(self.values)
+
+    def chosen(self, rows: Indices) -> "Numbers":
+        """Some of the rows, in the order given."""
+        return replace(self, values=self.values[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Categories:
+    """A column of categories.
+
+    Args:
+        name: of the column.
+        codes: positions in ``words`` [N], ``MISSING`` where a value is missing.
+        words: the categories, sorted.
+
+    Example:
+        >>> Categories("colour", np.array([1, -1]), ("blue", "red")).missing.tolist()
+        [False, True]
+    """
+
+    name: str
+    codes: Indices
+    words: tuple[str, ...]
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Where a value is missing, [N]."""
+        found: NDArray[np.bool_] = self.codes == MISSING
+        return found
+
+    def chosen(self, rows: Indices) -> "Categories":
+        """Some of the rows, in the order given; the words stay."""
+        return replace(self, codes=self.codes[rows])
+
+
+Column = Numbers | Categories
+
+
+def column_of(name: str, values: pa.ChunkedArray, *, category: bool = False) -> Column:
+    """A column of a table by its type: numbers, dates (in days) and whole numbers; else categories.
+
+    Args:
+        name: of the column.
+        values: of any plain Arrow type.
+        category: take numbers as names of categories.
+
+    Raises:
+        InputError: a nested or binary column, or an infinite number; column and row are named.
+
+    Example:
+        >>> column_of("colour", pa.chunked_array([["red", None, "blue"]])).codes
+        array([ 1, -1,  0])
+        >>> column_of("age", pa.chunked_array([[1.5, float("inf")]]))
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: column 'age' must be finite, got inf in row 1; leave the value empty ...
+    """
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    if _is_word(kind) or category:
+        return _categories(name, values)
+    numbers = _numbers(name, values)
+    wrong = np.flatnonzero(np.isinf(numbers))
+    if len(wrong):
+        raise InputError(
+            f"column {name!r} must be finite, got {numbers[wrong[0]]} in row {wrong[0]}{_more(wrong)}; leave "
+            "the value empty where it is unknown, cap it, or leave the column out with --drop"
+        )
+    return Numbers(name, numbers)
+
+
+def _is_word(kind: pa.DataType) -> bool:
+    types = pa.types
+    texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_boolean)
+    return any(is_kind(kind) for is_kind in texts)
+
+
+def _categories(name: str, values: pa.ChunkedArray) -> Categories:
+    try:
+        texts = pc.utf8_trim_whitespace(values.cast(pa.large_string()))
+    except pa.ArrowException as error:
+        raise _nested(name, values.type) from error
+    texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.large_string()), texts)
+    found = texts.combine_chunks().dictionary_encode()
+    words = [str(word) for word in found.dictionary.to_pylist()]
+    order = np.argsort(np.array(words, dtype=object), kind="stable") if words else np.empty(0, np.int64)
+    place = np.empty(len(words) + 1, np.int64)
+    place[order], place[-1] = np.arange(len(words)), MISSING
+    codes = pc.fill_null(found.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return Categories(name, place[codes], tuple(words[i] for i in order))
+
+
+def _numbers(name: str, values: pa.ChunkedArray) -> Floats:
+    kind = values.type
+    if pa.types.is_null(kind):
+        return np.full(len(values), np.nan)
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return _floats(values.cast(pa.timestamp("us", getattr(kind, "tz", None))).cast(pa.int64())) / (
+            _MICROSECONDS_A_DAY
+        )
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise _nested(name, kind)
+    return _floats(values)
+
+
+def _floats(values: pa.ChunkedArray) -> Floats:
+    found: Any = values.cast(pa.float64(), safe=False).to_numpy()
+    return np.asarray(found, dtype=np.float64)
+
+
+def _nested(name: str, kind: pa.DataType) -> InputError:
+    return InputError(
+        f"column {name!r} must hold one number, date or word (in UTF-8) a row, got {kind}; flatten it into "
+        "columns of its own, or leave it out with --drop"
+    )
+
+
+def _more(rows: Indices) -> str:
+    return f" and {len(rows) - 1} more rows" if len(rows) > 1 else ""
+
+
+def remarks_on(column: Column) -> tuple[str, ...]:
+    """What is odd about a column, in sentences; a look at all its values.
+
+    Example:
+        >>> words = tuple(f"p{i:02d}" for i in range(30))
+        >>> remarks_on(Categories("patient", np.arange(30), words))
+        ("column 'patient' has 30 categories in 30 rows: an identifier tells nothing of new rows; ...",)
+    """
+    n = int((~column.missing).sum())
+    if isinstance(column, Numbers):
+        said = f"column {column.name!r} numbers the rows: leave it out with --drop, or figures may flatter"
+        return (said,) if n >= _SOME and _counts_rows(column.values[~column.missing]) else ()
+    different = len(np.unique(column.codes[~column.missing]))
+    if n >= _SOME and different >= _ALIKE * n:
+        return (
+            f"column {column.name!r} has {different} categories in {n} rows: an identifier tells nothing of "
+            "new rows; leave it out with --drop",
+        )
+    return _mixed(column)
+
+
+def _counts_rows(values: Floats) -> bool:
+    whole = bool((values == np.floor(values)).all())
+    return whole and values.max() - values.min() == len(values) - 1 == len(np.unique(values)) - 1
+
+
+def _mixed(column: Categories) -> tuple[str, ...]:
+    """Words among numbers make categories of a column that was meant to be numeric."""
+    words = [word for word in column.words if not _is_number(word)]
+    if len(column.words) < _SOME or not words or len(words) > 0.1 * len(column.words):
+        return ()
+    return (
+        f"column {column.name!r} is taken as categories: {words[0][:40]!r} stands among its numbers; leave "
+        "such values empty to make it numeric",
+    )
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""Labels of new images by a trained run whose images have several."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from tailgrad.checks import InputError, in_range
+from tailgrad.data.files import find_images
+from tailgrad.evaluate.label_thresholds import probabilities
+from tailgrad.recipes.predict import BATCH, logits_of
+from tailgrad.recipes.prediction import Prediction
+from tailgrad.recipes.restore import restore
+from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.waiting import counting
+from tailgrad.untrusted import of_shape
+
+JOINED = "; "
+
+
+def is_of_labels(run: str | Path) -> bool:
+    """Whether a finished run was trained on images with several labels.
+
+    Example:
+        >>> is_of_labels("missing")
+        False
+    """
+    folder = RunFolder(Path(run))
+    return folder.finished and "thresholds" in folder.result()
+
+
+def predict_labels(
+    run: str | Path, images: Sequence[str | Path], *, console: Console | None = None
+) -> list[Prediction]:
+    """Say which labels images have: those whose probability reaches the label's fitted threshold.
+
+    Args:
+        run: folder of a finished run of several labels.
+        images: files, or folders that are searched for images.
+        console: where to show how far it is; None is silent.
+
+    Returns:
+        A prediction an image: ``name`` joins its labels by ``"; "`` and is empty without any, ``probability``
+        is that of the likeliest label, ``probabilities`` are those of every label and do not sum to 1.
+
+    Raises:
+        InputError: the folder is not such a run, or there is no image.
+
+    Example: see ``predict``.
+    """
+    network, thresholds = restore(run), _thresholds(RunFolder(Path(run)))
+    if len(thresholds) != len(network.names):
+        raise InputError(
+            f"run must hold a threshold for each of {len(network.names)} labels, got {len(thresholds)} in "
+            f"{run}; repeat it"
+        )
+    files, errors = find_images(images), dict[Path, str]()
+    parts = []
+    with counting(console, "looking for labels") as progress:
+        for start in range(0, len(files), BATCH):
+            parts.append(logits_of(network, files[start : start + BATCH], errors))
+            progress(min(start + BATCH, len(files)), len(files))
+    rows = iter(probabilities(torch.cat(parts)))
+    return [
+        Prediction(str(path), "", math.nan, (), errors[path])
+        if path in errors
+        else _prediction(str(path), network.names, next(rows), thresholds)
+        for path in files
+    ]
+
+
+def _thresholds(folder: RunFolder) -> np.ndarray:
+    with of_shape(folder.result_file):
+        rows = folder.result()["thresholds"]
+        return np.array([in_range("threshold", row["value"], 0, 1) for row in rows])
+
+
+def _prediction(path: str, names: tuple[str, ...], row: np.ndarray, thresholds: np.ndarray) -> Prediction:
+    found = [name for name, has in zip(names, row >= thresholds, strict=True) if has]
+    return Prediction(path, JOINED.join(found), float(row.max()), tuple(row.tolist()))

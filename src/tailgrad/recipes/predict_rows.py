@@ -1,0 +1,117 @@
+"""Classes of new rows of a table by a trained run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor
+
+from tailgrad.checks import InputError
+from tailgrad.data.new_rows import open_new_rows
+from tailgrad.data.table_encoding import load_encoding
+from tailgrad.evaluate import apply_threshold
+from tailgrad.posthoc import Chain
+from tailgrad.recipes.after_training import load_chain
+from tailgrad.recipes.components import NONE
+from tailgrad.recipes.config import Config
+from tailgrad.recipes.prediction import Prediction, focus_of_run
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.resample_rows import resampled
+from tailgrad.recipes.restore import restore
+from tailgrad.recipes.row_parts import as_inputs
+from tailgrad.recipes.run_estimator import fitted_estimator, log_probabilities
+from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.same_split import check_split
+from tailgrad.recipes.talk import Talk
+from tailgrad.types import ClassInfo, TableInputs
+
+BATCH = 4096
+ENCODING = "encoding.json"
+
+
+def is_of_rows(run: str | Path) -> bool:
+    """Whether a run was trained on a table.
+
+    Example:
+        >>> is_of_rows("missing")
+        False
+    """
+    return (Path(run) / ENCODING).is_file()
+
+
+def predict_rows(
+    run: str | Path, tables: Sequence[str | Path], *, console: Console | None = None
+) -> list[Prediction]:
+    """Classify the rows of tables; where the run has a class in focus, its tuned threshold decides.
+
+    A category that training has not seen, and a missing number, are said and classified all the same. Where a
+    table brings the target column, every prediction holds the row's own label beside it. A run whose
+    classifier is no network is fitted again, on the data that it names.
+
+    Args:
+        run: folder of a finished run on a table.
+        tables: CSV or parquet files.
+        console: where to say what was made up; None is silent.
+
+    Raises:
+        InputError: a column of the run is missing, a label is none of the run's classes, or the data of an
+            estimator's run are not at hand any more.
+
+    Example: see ``predict``.
+    """
+    folder, talk = RunFolder(Path(run)), Talk(console)
+    config, encoding = folder.config(), load_encoding(Path(run) / ENCODING)
+    opened = {str(table): open_new_rows(table, encoding) for table in tables}
+    if not opened:
+        raise InputError("tables must hold at least one file, got none; give a CSV or parquet file")
+    for name, rows in opened.items():
+        for remark in rows.remarks:
+            talk(f"{name}: {remark}")
+    inputs = [as_inputs(rows.encoded) for rows in opened.values()]
+    logits = _logits(folder, config, inputs, talk)
+    chances: NDArray[np.float64] = torch.softmax(logits.double(), 1).numpy()
+    focus = focus_of_run(folder, encoding.classes)
+    best = chances.argmax(1) if focus is None else apply_threshold(chances, *focus)
+    places = [
+        (f"{name}#{i}", rows.labels[i] if rows.labels else "")
+        for name, rows in opened.items()
+        for i in range(len(rows.encoded.numbers))
+    ]
+    return [
+        Prediction(place, encoding.classes[k], float(row[k]), tuple(row.tolist()), label=label)
+        for (place, label), k, row in zip(places, best.tolist(), chances, strict=True)
+    ]
+
+
+def _logits(folder: RunFolder, config: Config, parts: Sequence[TableInputs], talk: Talk) -> Tensor:
+    """Logits of all rows of all tables, after posthoc methods."""
+    if config.estimator.name == NONE:
+        network = restore(folder.path)
+        model, chain = network.model, network.posthoc
+        with torch.no_grad():
+            logits = torch.cat(
+                [model(part[at : at + BATCH]) for part in parts for at in range(0, len(part), BATCH)]
+            )
+    else:
+        logits, chain = _fitted_again(folder, config, parts, talk)
+    found: Tensor = chain.transform(logits) if len(chain.steps) else logits
+    return found
+
+
+def _fitted_again(
+    folder: RunFolder, config: Config, parts: Sequence[TableInputs], talk: Talk
+) -> tuple[Tensor, Chain]:
+    if config.source == "python":
+        raise InputError(
+            f"run must name its data to be fitted again, got {folder.path}, which was fitted on a Python "
+            "object; nothing is pickled: train it on a file"
+        )
+    ready = prepare(config, None, talk)
+    check_split(folder, ready)
+    model = fitted_estimator(config, resampled(ready, config, talk), talk)
+    classes: ClassInfo = ready.classes
+    chain = load_chain(config, classes.counts, folder.path / "checkpoint")
+    return torch.cat([log_probabilities(model, part, classes.num_classes) for part in parts]), chain

@@ -1,0 +1,75 @@
+"""Trained networks on their way to where they are used.
+
+``export`` makes an artefact of a finished run: one ONNX file with weights, preprocessing, class names,
+temperature, prior and thresholds, sealed by a hash. ``predict`` classifies files by a run, an artefact or a
+pretrained folder; from an artefact it loads ONNX Runtime and Pillow, and no PyTorch. ``save_pretrained`` and
+``from_pretrained`` write and read the Hugging Face layout with a model card.
+
+    tailgrad.export("runs/a", "a.onnx")
+    tailgrad.predict("a.onnx", ["new/"], top_k=3, abstain=0.6)
+
+To ship another kind of model, add its task to ``Description``, its inputs to ``Deployed``, and what reads
+them to ``predict``.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tailgrad.ship.artefact import Artefact
+    from tailgrad.ship.decision import Prediction
+    from tailgrad.ship.export import Exported, export
+    from tailgrad.ship.fused import fused
+    from tailgrad.ship.predict import predict
+    from tailgrad.ship.prediction_table import write_predictions
+    from tailgrad.ship.pretrained import Pretrained, from_pretrained, save_pretrained
+
+__all__ = [
+    "Artefact",
+    "Exported",
+    "Prediction",
+    "Pretrained",
+    "export",
+    "from_pretrained",
+    "fused",
+    "predict",
+    "save_pretrained",
+    "write_predictions",
+]
+
+_HOME = {
+    "Artefact": "artefact",
+    "Exported": "export",
+    "Prediction": "decision",
+    "Pretrained": "pretrained",
+    "export": "export",
+    "from_pretrained": "pretrained",
+    "fused": "fused",
+    "predict": "predict",
+    "save_pretrained": "pretrained",
+    "write_predictions": "prediction_table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tailgrad.ship' has no attribute {name!r}")
+    return getattr(import_module(f"tailgrad.ship.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]
+
+
+class _Lazy(ModuleType):
+    """A package whose names are resolved on use: predicting from an artefact loads no PyTorch."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing a file would otherwise put it in the place of the function of the same name.
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Lazy

@@ -1,0 +1,115 @@
+"""From probabilities to what is said of an image: the class, the runners-up, whether to abstain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailgrad.checks import in_range
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The class of one image.
+
+    Args:
+        file: path as given.
+        name: predicted class.
+        probability: its probability.
+        probabilities: of every class, in class order.
+        error: why the image could not be read; then the other fields are empty.
+        top: the most probable classes with their probabilities.
+        abstained: whether the probability lies under the threshold asked for.
+        label: the class that a row of a table says it has.
+
+    Example:
+        >>> Prediction("a.png", "cat", 0.9, (0.9, 0.1), top=(("cat", 0.9),)).abstained
+        False
+    """
+
+    file: str
+    name: str
+    probability: float
+    probabilities: tuple[float, ...]
+    error: str = ""
+    top: tuple[tuple[str, float], ...] = ()
+    abstained: bool = False
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a probability becomes a decision.
+
+    Args:
+        names: K class names.
+        top_k: classes named for each image, at least 1.
+        abstain: least probability of a decision, 0 to 1.
+
+    Raises:
+        InputError: a number is outside its range.
+
+    Example:
+        >>> Rule(("cat", "dog"), abstain=0.6).decide("a.png", np.array([0.55, 0.45])).abstained
+        True
+    """
+
+    names: Sequence[str]
+    top_k: int = 1
+    abstain: float = 0.0
+
+    def __post_init__(self) -> None:
+        in_range("top_k", self.top_k, 1)
+        in_range("abstain", self.abstain, 0, 1)
+
+    def decide(self, file: str, row: Floats, chosen: int | None = None) -> Prediction:
+        """What is said of an image with these probabilities [K]; ``chosen`` where its class is decided."""
+        order = np.argsort(-row, kind="stable").tolist()
+        k = order[0] if chosen is None else chosen
+        top = tuple((self.names[j], float(row[j])) for j in order[: self.top_k])
+        p = float(row[k])
+        return Prediction(file, self.names[k], p, tuple(row.tolist()), "", top, p < self.abstain)
+
+
+def focused(probabilities: Floats, focus: int, threshold: float) -> list[int]:
+    """Class ``focus`` where its probability reaches the threshold, else the likeliest other class.
+
+    Args:
+        probabilities: [N, K] that the threshold was tuned on.
+        focus: index of the class.
+        threshold: least probability that counts as the class.
+
+    Source: ``evaluate.apply_threshold``, which would load SciPy.
+
+    Example:
+        >>> focused(np.array([[0.3, 0.6, 0.1], [0.2, 0.3, 0.5]]), 0, 0.25)
+        [0, 2]
+    """
+    others = probabilities.copy()
+    others[:, focus] = -np.inf
+    found: list[int] = np.where(probabilities[:, focus] >= threshold, focus, others.argmax(1)).tolist()
+    return found
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities [N, K] of logits [N, K], in double precision.
+
+    Example:
+        >>> softmax(np.zeros((1, 4))).tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+    """
+    raised = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
+    return np.asarray(raised / raised.sum(1, keepdims=True))
+
+
+def unreadable(file: str, reason: str) -> Prediction:
+    """The place of an image that could not be read.
+
+    Example:
+        >>> unreadable("a.png", "empty file").error
+        'empty file'
+    """
+    return Prediction(file, "", float("nan"), (), reason)

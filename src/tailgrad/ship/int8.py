@@ -1,0 +1,132 @@
+"""Eight-bit weights and activations, and what they cost each class."""
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailgrad.checks import InputError
+from tailgrad.evaluate import mcnemar_exact
+from tailgrad.evaluate.intervals import wilson
+from tailgrad.ship.extra import needed
+
+_BATCH = 16
+
+
+def quantized(model: bytes, images: NDArray[np.uint8]) -> bytes:
+    """A model with int8 weights.
+
+    A network with convolutions gets int8 activations too, whose ranges are those of ``images``; for any other
+    the ranges are found image by image (dynamic quantisation).
+
+    Args:
+        model: serialised ONNX.
+        images: of the training part, uint8 [N, 3, H, W].
+
+    Raises:
+        InputError: the extra is not installed, or ONNX Runtime cannot quantise the model.
+
+    Example: see ``ship.export``.
+    """
+    tools = needed("onnxruntime.quantization", "to quantise")
+    shapes = needed("onnxruntime.quantization.shape_inference", "to quantise")
+    graph = needed("onnx", "to quantise").load_model_from_string(model).graph
+    static = any(node.op_type == "Conv" for node in graph.node)
+    with tempfile.TemporaryDirectory() as name, _quiet():
+        plain, ready, small = (Path(name) / part for part in ("plain.onnx", "ready.onnx", "small.onnx"))
+        plain.write_bytes(model)
+        try:
+            shapes.quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
+            if static:
+                tools.quantize_static(
+                    str(ready),
+                    str(small),
+                    _reader(tools, images),
+                    quant_format=tools.QuantFormat.QDQ,
+                    per_channel=True,
+                    activation_type=tools.QuantType.QUInt8,
+                    weight_type=tools.QuantType.QInt8,
+                )
+            else:
+                tools.quantize_dynamic(str(ready), str(small), weight_type=tools.QuantType.QInt8)
+        except Exception as error:  # the tools raise almost anything
+            raise InputError(
+                f"model must be one that ONNX Runtime can quantise, got {type(error).__name__}: "
+                f"{' '.join(str(error).split())[:160]}; export without int8"
+            ) from error
+        return small.read_bytes()
+
+
+def _reader(tools: Any, images: NDArray[np.uint8]) -> Any:
+    class Reader(tools.CalibrationDataReader):  # type: ignore[misc]  # of a package that may be missing
+        """Batches of images, in order."""
+
+        def __init__(self) -> None:
+            self._left = iter(range(0, len(images), _BATCH))
+
+        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+            """The next batch, or None."""
+            start = next(self._left, None)
+            return None if start is None else {"images": images[start : start + _BATCH]}
+
+    return Reader()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def cost(
+    before: NDArray[np.int64], after: NDArray[np.int64], target: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, Any]:
+    """Recall of every class before and after, with Wilson intervals, and how many predictions changed.
+
+    Args:
+        before: predicted classes [N] in single precision.
+        after: those in int8.
+        target: true classes [N].
+        names: K class names.
+
+    Returns:
+        ``images``, ``changed``, ``only_before`` and ``only_after`` (right in one of the two alone), ``p`` of
+        McNemar's exact test, and ``classes``: name, support, before, after, changed.
+
+    Example:
+        >>> found = cost(np.array([0, 1]), np.array([0, 0]), np.array([0, 1]), ["a", "b"])
+        >>> found["changed"], found["only_before"], found["classes"][1]["after"]["value"]
+        (1, 1, 0.0)
+    """
+    test = mcnemar_exact(before == target, after == target)
+    right = {"before": before == target, "after": after == target}
+    rows = []
+    for k, name in enumerate(names):
+        own = target == k
+        recalls = {key: _recall(own, hit) for key, hit in right.items()}
+        changed = int((own & (before != after)).sum())
+        rows.append({"name": name, "support": int(own.sum()), **recalls, "changed": changed})
+    return {
+        "images": len(target),
+        "changed": int((before != after).sum()),
+        "only_before": test.only_a,
+        "only_after": test.only_b,
+        "p": test.p,
+        "classes": rows,
+    }
+
+
+def _recall(own: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, Any]:
+    found = wilson(int((own & right).sum()), int(own.sum()))
+    return {"value": found.value, "low": found.low, "high": found.high}

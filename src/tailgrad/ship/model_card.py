@@ -1,0 +1,165 @@
+"""The model card: what the network knows, class by class, and what it does not."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from tailgrad.ship.description import Description
+
+_MOST = 200
+_MARKS = {"&": "&amp;", "<": "&lt;", "|": "\\|", "`": "'", "[": "\\[", "]": "\\]"}
+
+
+def model_card(about: Description, name: str) -> str:
+    """A README for the Hugging Face layout: YAML header, classes with intervals, conflict, ledger, limits.
+
+    Args:
+        about: of the network.
+        name: of the model.
+
+    Source: the metadata specification of model cards, huggingface.co/docs/hub/model-cards.
+
+    Example:
+        >>> from tailgrad.ship.description import Preprocessing
+        >>> images = Preprocessing(size=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))
+        >>> print(model_card(Description(names=("a", "b"), counts=(9, 1), preprocessing=images), "mine"))
+        ---
+        ...
+        # mine
+        ...
+    """
+    parts = (
+        [f"---\n{_header(about, name)}---", f"# {_plain(name)}", _opening(about)],
+        _classes(about),
+        _section("Conflict between classes", about.conflict),
+        _ledger(about),
+        _section("Limits", [f"- {_plain(line)}" for line in about.limits]),
+        _section("Use", [_use(about)]),
+        _section(
+            "Provenance", [f"- {key}: `{_plain(str(value))}`" for key, value in about.provenance.items()]
+        ),
+    )
+    return "\n\n".join(text for part in parts for text in part) + "\n"
+
+
+def _header(about: Description, name: str) -> str:
+    figures = [
+        {"type": kind, "name": kind.replace("_", " "), "value": round(figure["value"], 4)}
+        for kind in ("macro_f1", "balanced_accuracy", "accuracy")
+        if (figure := about.headline.get(kind))
+    ]
+    data = str(about.provenance.get("data", "unknown"))
+    result = {
+        "task": {"type": "image-classification"},
+        "dataset": {"name": data, "type": data, "split": "test"},
+        "metrics": figures,
+    }
+    header = {
+        "license": "unknown",
+        "library_name": "tailgrad",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "long-tailed", "class-imbalance", "tailgrad"],
+        "metrics": [figure["type"] for figure in figures],
+        "model-index": [{"name": name, "results": [result]}],
+    }
+    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
+
+
+def _opening(about: Description) -> str:
+    run = {key: _plain(str(value)) for key, value in about.provenance.items()}
+    height, width = about.preprocessing.size
+    head, parameters = _plain(str(about.head.get("name", "unknown"))), about.provenance.get("parameters")
+    size = f", {parameters:,} parameters" if isinstance(parameters, int) else ""
+    return (
+        f"An image classifier for {len(about.names)} classes: backbone `{run.get('backbone')}`, "
+        f"head `{head}`{size}, images of {height} x {width} pixels (height x width). Trained by "
+        f"tailgrad {_plain(about.tailgrad)} (method `{run.get('method')}`, regime "
+        f"`{run.get('regime')}`, seed {run.get('seed')}). "
+        f"Calibration: {_plain(about.calibration)}."
+    )
+
+
+def _classes(about: Description) -> Iterator[str]:
+    yield "## Classes"
+    if not about.per_class:
+        yield "No test figures are known."
+        return
+    told = f"{about.headline.get('images')} test images, intervals of 95 %."
+    if figure := about.headline.get("macro_f1"):
+        told += f" Macro-F1 {interval(figure)}, worst class {_plain(str(about.headline.get('worst_class')))}."
+    yield told
+    rows = [
+        [_plain(row["name"]), str(row["train_count"]), str(row["support"])]
+        + [interval(row[figure]) for figure in ("precision", "recall", "f1")]
+        for row in about.per_class[:_MOST]
+    ]
+    yield _table(["class", "training images", "test images", "precision", "recall", "F1"], rows)
+    if len(about.per_class) > _MOST:
+        yield f"{len(about.per_class) - _MOST} further classes are in `config.json`."
+
+
+def _ledger(about: Description) -> Iterator[str]:
+    yield "## Class prior"
+    if about.prior is None:
+        yield "The prior that the probabilities stand for is not known."
+        return
+    components = about.ledger.get("components", [])
+    named = ", ".join(f"{_plain(one['name'])} ({one['kind']})" for one in components)
+    yield f"Corrections: {named or 'none'}. The probabilities stand for the effective prior."
+    total = max(1, sum(about.counts))
+    target = about.target_prior or (None,) * len(about.names)
+    rows = [
+        [_plain(name), f"{n / total:.4f}", f"{prior:.4f}", "" if wanted is None else f"{wanted:.4f}"]
+        for name, n, prior, wanted in zip(
+            about.names[:_MOST], about.counts, about.prior, target, strict=False
+        )
+    ]
+    yield _table(["class", "share in training", "effective prior", "target prior"], rows)
+
+
+def _use(about: Description) -> str:
+    return (
+        '```python\nfrom tailgrad import from_pretrained\n\nmodel = from_pretrained("this folder")\n'
+        f'model.predict(["image.png"])  # one of {len(about.names)} classes\n```'
+    )
+
+
+def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield f"## {title}"
+        yield "\n".join(lines) if lines[0].startswith(("- ", "```")) else "\n\n".join(map(_plain, lines))
+
+
+def interval(figure: Mapping[str, Any]) -> str:
+    """A figure with its interval.
+
+    Example:
+        >>> interval({"value": 0.5, "low": 0.4, "high": 0.61})
+        '0.500 [0.400, 0.610]'
+    """
+    if figure.get("value") is None:
+        return "unknown"
+    if figure.get("low") is None or figure.get("high") is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Text that stays text in Markdown."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    for mark, written in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        ("|", "\\|"),
+        ("`", "'"),
+        ("[", "\\["),
+        ("]", "\\]"),
+    ):
+        shown = shown.replace(mark, written)
+    return shown

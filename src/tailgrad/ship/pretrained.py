@@ -1,0 +1,214 @@
+"""A run in the Hugging Face layout: configuration, weights, preprocessing and model card in one folder."""
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tailgrad.checks import InputError
+from tailgrad.files import write_json, write_text, write_with
+from tailgrad.models import Classifier
+from tailgrad.recipes.after_training import FILE
+from tailgrad.recipes.compose import validate
+from tailgrad.recipes.config import Config
+from tailgrad.recipes.predict import classify
+from tailgrad.recipes.restore import Restored, rebuilt, restore
+from tailgrad.recipes.run_folder import RunFolder, read_json
+from tailgrad.ship.decision import Prediction
+from tailgrad.ship.description import Description, read_description
+from tailgrad.ship.model_card import model_card
+from tailgrad.ship.predict import Classes, Wish, decided
+from tailgrad.ship.run_facts import check_task, described, own_calibration
+from tailgrad.untrusted import of_shape
+
+CONFIG, WEIGHTS, PREPROCESSOR, CARD = (
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "README.md",
+)
+_WANTED = [CONFIG, WEIGHTS, PREPROCESSOR, CARD, FILE]
+_BILINEAR = 2
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network of ``from_pretrained``.
+
+    Args:
+        network: with what its inputs and outputs mean.
+        description: what the folder says of it.
+
+    Example: see ``from_pretrained``.
+    """
+
+    network: Restored
+    description: Description
+
+    @property
+    def model(self) -> Classifier:
+        """Normalised images [N, 3, H, W] -> logits [N, K], in evaluation mode."""
+        return self.network.model
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names, in logit order."""
+        return self.network.names
+
+    def predict(
+        self, images: Sequence[str | Path], wish: Wish | None = None, console: Any = None
+    ) -> list[Prediction]:
+        """Classify image files, as ``tailgrad.predict`` does.
+
+        Raises:
+            InputError: there is no image, or the wish does not fit.
+        """
+        about, wish = self.description, wish or Wish()
+        classes = Classes(about.names, about.counts, about.prior, about.temperature, about.target_prior)
+        focus = None
+        if about.focus is not None:
+            focus = about.names.index(about.focus.name), about.focus.threshold
+        return decided(classify(self.network, images, focus, console=console), classes, wish)
+
+
+def save_pretrained(run: str | Path, folder: str | Path) -> Path:
+    """Write a finished run in the Hugging Face layout, with a model card.
+
+    ``config.json``, ``model.safetensors`` (and ``posthoc.safetensors``), ``preprocessor_config.json`` and
+    ``README.md``: the per-class table with intervals, what conflict was measured, the ledger and the limits.
+
+    Args:
+        run: folder of a finished run.
+        folder: to write; new or empty.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the run is not finished or not one on images, or the folder holds files.
+
+    Source: the layout of huggingface.co models; the card's metadata specification.
+
+    Example:
+        >>> save_pretrained("missing", "out")
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: run must be the folder of a run, got missing without config.yaml; ...
+    """
+    source, place = RunFolder(Path(run)), Path(folder)
+    config = source.config()
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise InputError(f"folder must be new or empty, got {place}; choose another, or empty it")
+    source.result()
+    network = restore(run)
+    check_task(network, source)
+    about = described(source, network, own_calibration(network))
+    write_json(place / CONFIG, _config(about, config, network))
+    write_json(place / PREPROCESSOR, _preprocessor(about))
+    for before, name in ((source.weights, WEIGHTS), (source.weights.parent / FILE, FILE)):
+        if before.is_file() and (name == WEIGHTS or config.posthoc):
+            write_with(place / name, partial(shutil.copyfile, before))
+    write_text(place / CARD, model_card(about, _name(about)))
+    return place
+
+
+def from_pretrained(folder_or_id: str | Path) -> Pretrained:
+    """A network from a folder of ``save_pretrained``, or from the Hugging Face Hub.
+
+    Args:
+        folder_or_id: a local folder, or ``owner/name`` on the hub where there is no such folder; only the
+            files of the layout are fetched.
+
+    Raises:
+        InputError: there is no such model, or its files are not what ``save_pretrained`` writes.
+
+    Example:
+        >>> from_pretrained("missing")
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: model must be a folder of save_pretrained or owner/name on the hub, ...
+    """
+    folder = _local(str(folder_or_id))
+    path = folder / CONFIG
+    found = read_json(path)
+    with of_shape(path, "save it again"):
+        text = json.dumps(found["tailgrad"])
+        about = read_description(text, str(path))
+        config = validate(found["tailgrad_config"])
+    network = rebuilt(config, folder / WEIGHTS)
+    check_task(network)
+    if network.names != about.names or network.size != about.preprocessing.size:
+        raise InputError(
+            f"{CONFIG} must describe the weights beside it, got {len(about.names)} classes at "
+            f"{about.preprocessing.size} in {folder} for {len(network.names)} at {network.size}; "
+            "save it again"
+        )
+    return Pretrained(network, about)
+
+
+def _local(name: str) -> Path:
+    folder = Path(name)
+    if folder.exists():
+        return folder
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+        raise InputError(
+            f"model must be a folder of save_pretrained or owner/name on the hub, got {name!r}, which "
+            "does not exist; check the path"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_WANTED))
+    except Exception as error:  # no name, no route, no such repository: libraries below differ
+        raise InputError(
+            f"model must be at hand or on the hub, got {name!r}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:160]}; check the name, or download the folder yourself"
+        ) from error
+
+
+def _config(about: Description, config: Config, network: Restored) -> dict[str, Any]:
+    names = dict(enumerate(about.names))
+    # What rebuilding needs; paths of the machine that trained it stay there.
+    kept = {
+        "source": str(about.provenance["data"]),
+        "data": {"resize": config.data.resize},
+        "model": config.model.model_dump(mode="json") | {"pretrained": False},
+        "architecture": config.architecture.model_dump(mode="json"),
+        "posthoc": [one.model_dump(mode="json") for one in config.posthoc],
+    }
+    return {
+        "architectures": [type(network.model).__name__],
+        "model_type": "tailgrad",
+        "num_labels": len(names),
+        "id2label": names,
+        "label2id": {name: k for k, name in names.items()},
+        "tailgrad": about.model_dump(mode="json"),
+        "tailgrad_config": kept,
+    }
+
+
+def _preprocessor(about: Description) -> dict[str, Any]:
+    form = about.preprocessing
+    height, width = form.size
+    size = {"height": height, "width": width}
+    return {
+        "do_resize": True,
+        "size": size,
+        "resample": _BILINEAR,
+        "do_center_crop": form.resize == "crop",
+        "crop_size": size,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(form.mean),
+        "image_std": list(form.std),
+    }
+
+
+def _name(about: Description) -> str:
+    run = about.provenance
+    return f"{run.get('data')}.{run.get('backbone')}.{run.get('method')}"

@@ -1,0 +1,116 @@
+"""Class frequencies at the place of use: every way to give them, every way to give them wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailgrad.checks import InputError
+from tailgrad.ship.decision import softmax
+from tailgrad.ship.target_prior import prior_shift, target_prior
+
+NAMES, COUNTS = ("cat", "dog", "x=y"), (60, 30, 10)
+GIVEN = {"cat": 0.2, "dog": 0.3, "x=y": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.json", json.dumps(GIVEN)),
+        ("p.json", "[0.2, 0.3, 0.5]"),
+        ("p.yaml", "dog: 0.3\ncat: 0.2\nx=y: 0.5\n"),
+        ("p.csv", "class,frequency\nx=y,0.5\ncat,0.2\n\ndog,0.3\n"),
+    ],
+)
+def test_files_of_every_kind(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert target_prior(tmp_path / name, NAMES, COUNTS) == pytest.approx((0.2, 0.3, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("given_as", "wanted"),
+    [
+        (GIVEN, (0.2, 0.3, 0.5)),
+        ([0.2, 0.3, 0.5], (0.2, 0.3, 0.5)),
+        ("cat=0.2, dog=0.3,x=y=0.5", (0.2, 0.3, 0.5)),
+        ("uniform", (1 / 3, 1 / 3, 1 / 3)),
+        ("train", (0.6, 0.3, 0.1)),
+        ("cat=1,dog=0,x=y=0", (1, 0, 0)),
+        ([0.333, 0.333, 0.333], (1 / 3, 1 / 3, 1 / 3)),
+    ],
+)
+def test_words_and_numbers(given_as: object, wanted: tuple[float, ...]) -> None:
+    assert target_prior(given_as, NAMES, COUNTS) == pytest.approx(wanted)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given_as", "said"),
+    [
+        ("cat=0.5,dog=0.5,x=y=0.5", "must sum to 1, got 1.5"),
+        ([0.2, 0.2, 0.2], "must sum to 1, got 0.6"),
+        ([0.5, 0.5], r"one frequency a class \(3\), got 2"),
+        ("cat=0.5,dgo=0.3,x=y=0.2", "got 'dgo'; did you mean 'dog'"),
+        ("cat=0.5,dog=0.5", "got none for x=y"),
+        ({"cat": 2, "dog": -1, "x=y": 0}, r"shares in \[0, 1\], got 2 for 'cat'"),
+        ({"cat": True, "dog": 0, "x=y": 0}, "got True for 'cat'"),
+        ({"cat": "a", "dog": 0, "x=y": 0}, "got a for 'cat'"),
+        ([float("nan"), 0.5, 0.5], "got nan"),
+        ("cat=often,dog=0.5,x=y=0.2", "'cat'='often'; give a number"),
+        ("cat=0.5,cat=0.5", "'cat' twice"),
+        ("unifrom", "must be uniform, train, class=frequency"),
+        ("missing.json", "must be a readable file, got missing.json"),
+    ],
+)
+def test_what_does_not_fit_is_named(given_as: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        target_prior(given_as, NAMES, COUNTS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("p.csv", "class,share\ncat,1\n", "columns class and frequency"),
+        ("p.csv", "class,frequency\ncat,1,2\n", "two fields a row"),
+        ("p.csv", "", "columns class and frequency"),
+        ("p.csv", 'class,frequency\n"cat', "readable file"),
+        ("p.json", "3", "got int"),
+        ("p.json", "{", "readable file"),
+        ("p.yaml", "cat: &a 1", r"got .* for 'cat'|every class"),
+        ("p.yaml", "a: *b", "readable file"),
+    ],
+)
+def test_files_that_do_not_fit_are_named(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=said):
+        target_prior(tmp_path / name, NAMES, COUNTS)
+
+
+shares = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(lambda p: [x / sum(p) for x in p])
+
+
+@given(shares, shares, st.lists(st.floats(0.01, 1), min_size=3, max_size=3))
+def test_the_shift_is_bayes_rule(before: list[float], after: list[float], likelihood: list[float]) -> None:
+    posterior = np.array(likelihood) * before
+    posterior /= posterior.sum()
+    wanted = np.array(likelihood) * after
+    found = softmax((np.log(posterior) + prior_shift(before, after))[None])[0]
+    np.testing.assert_allclose(found, wanted / wanted.sum(), atol=1e-12)
+
+
+def test_a_class_that_does_not_occur_is_never_predicted() -> None:
+    found = softmax(np.array([[9.0, 0.0, 0.0]]) + prior_shift([0.8, 0.1, 0.1], [0, 0.5, 0.5]))
+    assert found[0, 0] < 1e-20
+
+
+def test_uniform_leaves_out_what_was_never_seen() -> None:
+    assert target_prior("uniform", NAMES, (3, 0, 5)) == (0.5, 0.0, 0.5)
+    with pytest.raises(InputError, match=r"without training images, got 0\.2 for class 1"):
+        prior_shift([0.5, 0, 0.5], [0.4, 0.2, 0.4])
+
+
+def test_an_unknown_prior_cannot_be_shifted() -> None:
+    with pytest.raises(InputError, match="must start from a known prior"):
+        prior_shift(None, [0.5, 0.5])
