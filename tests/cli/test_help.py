@@ -142,3 +142,10 @@ def test_help_loads_nothing_heavy(program: str) -> None:
         [sys.executable, "-c", f"{code}\n{program}"], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_lost_as_markup(name: str) -> None:
+    assert not re.search(r"\[[a-z]+\]", GROUP.commands[name].help or ""), (
+        "square brackets are markup in a help"
+    )

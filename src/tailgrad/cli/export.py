@@ -44,7 +44,7 @@ def export(
 
     The ONNX file holds weights, preprocessing, class names, temperature, prior,
     thresholds and the ledger. It is written only if ONNX Runtime gives what
-    PyTorch gives to 1e-4. It takes the extra: pip install 'tailgrad[onnx]'.
+    PyTorch gives to 1e-4. It takes the extra named onnx.
 
     Examples:
         tailgrad export runs/my-run --onnx

@@ -41,7 +41,7 @@ def reliability(
     frequent ones (False Head Rate); who is left without an answer when the least sure
     images are withheld; and sets of classes that hold the right one in a promised share
     of images, for all classes together and for each. Thresholds and sets are made on
-    validation images, figures on test images. Sets need pip install 'tailgrad[conformal]'.
+    validation images, figures on test images. Sets need the extra named conformal.
 
     Examples:
         tailgrad reliability runs/my-run
