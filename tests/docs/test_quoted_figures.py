@@ -21,7 +21,7 @@ UNIT = r"(?:times|%|seconds|GB|MB|bytes|points|percentage points|images a second
 METRIC = r"(?:macro-F1|accuracy|faster|slower|takes? \d)"
 LEVEL = re.compile(r"9[05] % (?:intervals?|ones|confidence)|(?:intervals?|level)[^.;]{0,20} 9[05] %")
 ENTRY = re.compile(
-    r"(?P<printed>[-+]?[\d,.]+) = (?:(?P<factor>[\d.]+) \* )?(?:(?P<of>min|max) )?(?P<file>\S+) (?P<key>.+)"
+    r"(?P<printed>[-+]?[\d,.]+) = (?:(?P<factor>-?[\d.]+) \* )?(?:(?P<of>min|max) )?(?P<file>\S+) (?P<key>.+)"
 )
 
 

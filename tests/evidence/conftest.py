@@ -1,5 +1,6 @@
 """A study of two groups on 27 small pictures, whose runs take a second each."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def keys(pictures: Path) -> dict[str, Any]:
-    return {
+    """A copy through and through: a test that changes a claim changes no other test's."""
+    plan = {
         "name": "tiny",
         "question": "Does it work?",
         "data": {"pictures": str(pictures)},
@@ -63,6 +65,7 @@ def keys(pictures: Path) -> dict[str, Any]:
         },
         "claims": [GAIN, FOUND],
     }
+    return deepcopy(plan)
 
 
 @pytest.fixture

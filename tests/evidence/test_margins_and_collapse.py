@@ -81,8 +81,9 @@ def test_stored_logits_are_those_of_the_part(tmp_path: Path) -> None:
     part = stored_logits(run, "test")
     assert torch.equal(part.logits, torch.tensor(_shrunk(0.5)))
     assert part.target.tolist() == [0, 1, 2, 0, 1, 2]
-    assert len(stored_logits(run, "val").target) == 0
-    with pytest.raises(InputError, match="all logits of a finished run"):
+    with pytest.raises(InputError, match="predictions of its val part, got none"):
+        stored_logits(run, "val")
+    with pytest.raises(InputError, match="must hold predictions.parquet"):
         stored_logits(RunFolder(tmp_path), "test")
 
 

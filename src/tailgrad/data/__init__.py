@@ -17,10 +17,9 @@ To add a kind of source, write one file with a function that returns a Source (i
 ``ImageFiles``, ``Pictures`` or a class of your own with the six methods), and call it in ``open_source.py``.
 """
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tailgrad.lazy import lazy_package
 
 if TYPE_CHECKING:
     from tailgrad.data.audit import Audit, audit
@@ -63,52 +62,34 @@ __all__ = [
     "unreadable",
 ]
 
-_HOME = {
-    "Audit": "audit",
-    "Duplicates": "duplicates",
-    "Items": "source",
-    "MAX_PIXELS": "decode",
-    "Profile": "profiles",
-    "ResidentLoader": "resident_loader",
-    "Source": "source",
-    "Split": "splits",
-    "StreamingLoader": "streaming_loader",
-    "UnreadableImage": "decode",
-    "audit": "audit",
-    "choose": "source",
-    "counts_for": "profiles",
-    "default_size": "resident",
-    "duplicate_groups": "duplicates",
-    "imbalance_factor": "profiles",
-    "load_images": "resident",
-    "load_split": "manifest",
-    "longtail": "profiles",
-    "make_split": "splits",
-    "open_source": "open_source",
-    "save_split": "manifest",
-    "shortfall": "profiles",
-    "split_hash": "manifest",
-    "unreadable": "decode",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'tailgrad.data' has no attribute {name!r}")
-    return getattr(import_module(f"tailgrad.data.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOME]
-
-
-class _Lazy(ModuleType):
-    """A package whose names are resolved on use: decoding an image loads no PyTorch."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # Importing a file would otherwise put it in the place of the function of the same name.
-        if not (name in _HOME and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Lazy
+# On use: decoding an image loads no PyTorch.
+__getattr__ = lazy_package(
+    __name__,
+    {
+        "Audit": "audit",
+        "Duplicates": "duplicates",
+        "Items": "source",
+        "MAX_PIXELS": "decode",
+        "Profile": "profiles",
+        "ResidentLoader": "resident_loader",
+        "Source": "source",
+        "Split": "splits",
+        "StreamingLoader": "streaming_loader",
+        "UnreadableImage": "decode",
+        "audit": "audit",
+        "choose": "source",
+        "counts_for": "profiles",
+        "default_size": "resident",
+        "duplicate_groups": "duplicates",
+        "imbalance_factor": "profiles",
+        "load_images": "resident",
+        "load_split": "manifest",
+        "longtail": "profiles",
+        "make_split": "splits",
+        "open_source": "open_source",
+        "save_split": "manifest",
+        "shortfall": "profiles",
+        "split_hash": "manifest",
+        "unreadable": "decode",
+    },
+)

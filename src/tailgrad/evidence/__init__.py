@@ -9,10 +9,9 @@ To add a study: write its YAML file. To add an experiment: ``analyses/<name>.py`
 ``analyse(lab: Lab) -> Analysis`` and a file in ``studies`` that names it. Neither is listed anywhere else.
 """
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tailgrad.lazy import lazy_package
 
 if TYPE_CHECKING:
     from tailgrad.evidence.claim import Claim, Verdict, judge
@@ -23,25 +22,6 @@ if TYPE_CHECKING:
     from tailgrad.evidence.study import Evidence, Sitting, reproduce, study
     from tailgrad.evidence.study_file import StudyFile, read_study, studies
 
-_HOME = {
-    "Analysis": "lab",
-    "Claim": "claim",
-    "ClaimsAudit": "claims_audit",
-    "Evidence": "study",
-    "Figure": "figures",
-    "Lab": "lab",
-    "Sitting": "study",
-    "StudyFile": "study_file",
-    "Table": "lab",
-    "Verdict": "claim",
-    "audit_claims": "claims_audit",
-    "judge": "claim",
-    "publish": "publish",
-    "read_study": "study_file",
-    "reproduce": "study",
-    "studies": "study_file",
-    "study": "study",
-}
 __all__ = [
     "Analysis",
     "Claim",
@@ -62,24 +42,26 @@ __all__ = [
     "study",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'tailgrad.evidence' has no attribute {name!r}")
-    return getattr(import_module(f"tailgrad.evidence.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
-
-
-class _Lazy(ModuleType):
-    """A package whose names are resolved on use."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # Importing a file would otherwise put it in the place of the function of the same name.
-        if not (name in _HOME and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Lazy
+# On use: listing studies loads no PyTorch.
+__getattr__ = lazy_package(
+    __name__,
+    {
+        "Analysis": "lab",
+        "Claim": "claim",
+        "ClaimsAudit": "claims_audit",
+        "Evidence": "study",
+        "Figure": "figures",
+        "Lab": "lab",
+        "Sitting": "study",
+        "StudyFile": "study_file",
+        "Table": "lab",
+        "Verdict": "claim",
+        "audit_claims": "claims_audit",
+        "judge": "claim",
+        "publish": "publish",
+        "read_study": "study_file",
+        "reproduce": "study",
+        "studies": "study_file",
+        "study": "study",
+    },
+)

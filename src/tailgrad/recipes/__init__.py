@@ -7,10 +7,9 @@ method: write its loss, head or combiner (one file, see those folders), then ``m
 line and documentation find it by themselves.
 """
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tailgrad.lazy import lazy_package
 
 if TYPE_CHECKING:
     from tailgrad.recipes.catalogue import Entry, catalogue
@@ -52,47 +51,29 @@ __all__ = [
     "train",
 ]
 
-_HOME = {
-    "Config": "config",
-    "Entry": "catalogue",
-    "Prediction": "prediction",
-    "Run": "run_config",
-    "RunFolder": "run_folder",
-    "Study": "compare",
-    "catalogue": "catalogue",
-    "checkup": "checkup",
-    "compare": "compare",
-    "compose": "compose",
-    "diagnose": "diagnose",
-    "follow": "follow",
-    "named": "compose",
-    "new_recipe": "new_recipe",
-    "overlay": "compose",
-    "parse_set": "compose",
-    "predict": "predict",
-    "reliability": "reliability",
-    "table": "table",
-    "train": "train",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'tailgrad.recipes' has no attribute {name!r}")
-    return getattr(import_module(f"tailgrad.recipes.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOME]
-
-
-class _Lazy(ModuleType):
-    """A package whose names are resolved on use: a misspelt option is refused before a network is loaded."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # Importing a file would otherwise put it in the place of the function of the same name.
-        if not (name in _HOME and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Lazy
+# On use: a misspelt option is refused before a network is loaded.
+__getattr__ = lazy_package(
+    __name__,
+    {
+        "Config": "config",
+        "Entry": "catalogue",
+        "Prediction": "prediction",
+        "Run": "run_config",
+        "RunFolder": "run_folder",
+        "Study": "compare",
+        "catalogue": "catalogue",
+        "checkup": "checkup",
+        "compare": "compare",
+        "compose": "compose",
+        "diagnose": "diagnose",
+        "follow": "follow",
+        "named": "compose",
+        "new_recipe": "new_recipe",
+        "overlay": "compose",
+        "parse_set": "compose",
+        "predict": "predict",
+        "reliability": "reliability",
+        "table": "table",
+        "train": "train",
+    },
+)

@@ -12,10 +12,9 @@ To ship another kind of model, add its task to ``Description``, its inputs to ``
 them to ``predict``.
 """
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tailgrad.lazy import lazy_package
 
 if TYPE_CHECKING:
     from tailgrad.ship.artefact import Artefact
@@ -39,37 +38,19 @@ __all__ = [
     "write_predictions",
 ]
 
-_HOME = {
-    "Artefact": "artefact",
-    "Exported": "export",
-    "Prediction": "decision",
-    "Pretrained": "pretrained",
-    "export": "export",
-    "from_pretrained": "pretrained",
-    "fused": "fused",
-    "predict": "predict",
-    "save_pretrained": "pretrained",
-    "write_predictions": "prediction_table",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'tailgrad.ship' has no attribute {name!r}")
-    return getattr(import_module(f"tailgrad.ship.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOME]
-
-
-class _Lazy(ModuleType):
-    """A package whose names are resolved on use: predicting from an artefact loads no PyTorch."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # Importing a file would otherwise put it in the place of the function of the same name.
-        if not (name in _HOME and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Lazy
+# On use: predicting from an artefact loads no PyTorch.
+__getattr__ = lazy_package(
+    __name__,
+    {
+        "Artefact": "artefact",
+        "Exported": "export",
+        "Prediction": "decision",
+        "Pretrained": "pretrained",
+        "export": "export",
+        "from_pretrained": "pretrained",
+        "fused": "fused",
+        "predict": "predict",
+        "save_pretrained": "pretrained",
+        "write_predictions": "prediction_table",
+    },
+)
