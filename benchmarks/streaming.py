@@ -37,7 +37,8 @@ from tailgrad.interference import measure
 from tailgrad.losses import CrossEntropyLoss
 from tailgrad.models import Classifier
 from tailgrad.recipes.compose import compose
-from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepared import Prepared
 
 SIDE = 32
 PER_SHARD = 5000

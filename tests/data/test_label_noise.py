@@ -9,7 +9,8 @@ from scipy import stats
 from tailgrad.checks import InputError
 from tailgrad.data.label_noise import noisy_labels
 from tailgrad.recipes.compose import compose
-from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepared import Prepared
 
 LABELS = np.random.default_rng(0).integers(0, 5, 4000)
 WHERE = np.arange(0, 4000, 2)

@@ -14,7 +14,8 @@ from tailgrad.evidence import reproduce
 from tailgrad.evidence.analyses.planted_patch import given_away, other_classes, patterns, planted
 from tailgrad.evidence.analyses.shortcut import rarity, reliance, strengths, with_shortcut
 from tailgrad.recipes.compose import compose
-from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepared import Prepared
 
 TARGET = np.arange(60) % 10
 IMAGES = torch.randint(0, 256, (60, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

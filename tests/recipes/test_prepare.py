@@ -14,11 +14,13 @@ from PIL import Image
 
 from tailgrad.checks import InputError
 from tailgrad.data import Profile, load_images, open_source, resident
-from tailgrad.recipes import prepare as prepare_module
+from tailgrad.recipes import copies, prepared
 from tailgrad.recipes.compose import compose, merge
 from tailgrad.recipes.config import Config, DataConfig
 from tailgrad.recipes.configure import configure
-from tailgrad.recipes.prepare import Prepared, chosen_size, prepare, profile_of, split_seed
+from tailgrad.recipes.prepare import chosen_size, prepare
+from tailgrad.recipes.prepared import Prepared
+from tailgrad.recipes.thinning import profile_of, split_seed
 
 NAMES = ("ant", "bee", "cow")
 GIVEN = {"train": 30, "val": 9, "test": 12}
@@ -321,7 +323,7 @@ def test_streamed_data_are_those_of_memory(given_source: Path, workers: int) -> 
 def test_figures_of_many_images_come_from_the_same_ones_wherever_they_live(
     given_source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare_module, "_LOOKED_AT", 10)
+    monkeypatch.setattr(prepared, "_LOOKED_AT", 10)
     streamed = ready(given_source, {"data": {"resident": "stream"}})
     found = streamed.normalize()
     assert found.mean == ready(given_source).normalize().mean
@@ -333,15 +335,15 @@ def test_figures_of_many_images_come_from_the_same_ones_wherever_they_live(
 def test_copies_among_many_images_are_looked_for_by_their_bytes(
     given_source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare_module, "MANY", 50)
+    monkeypatch.setattr(copies, "MANY", 50)
     asked: list[dict[str, Any]] = []
-    search = prepare_module.duplicate_groups
+    search = copies.duplicate_groups
 
     def asking(source: Any, *, progress: Any, **how: Any) -> Any:
         asked.append(how)
         return search(source, progress=progress, **how)
 
-    monkeypatch.setattr(prepare_module, "duplicate_groups", asking)
+    monkeypatch.setattr(copies, "duplicate_groups", asking)
     said: list[str] = []
     ready(given_source, said=said)
     ready(given_source, {"data": {"near_duplicates": True}}, said)

@@ -16,7 +16,8 @@ from tailgrad.checks import InputError
 from tailgrad.data import open_source
 from tailgrad.recipes import Config, compare
 from tailgrad.recipes.compare import _pairs
-from tailgrad.recipes.prepare import duplicates_of, prepare
+from tailgrad.recipes.copies import duplicates_of
+from tailgrad.recipes.prepare import prepare
 from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.talk import Talk
 

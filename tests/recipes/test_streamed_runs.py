@@ -17,7 +17,8 @@ from tailgrad.checks import InputError
 from tailgrad.recipes import RunFolder, train
 from tailgrad.recipes.compose import compose, merge
 from tailgrad.recipes.config import Config
-from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.run_config import run_config
 from tailgrad.recipes.talk import Talk
 

@@ -52,30 +52,33 @@ def export(
         tailgrad export runs/my-run --onnx --target-prior broken=0.02,fine=0.98
         tailgrad export runs/my-run --pretrained my-model
     """
-    numbers = {"--out": out, "--target-prior": target_prior, "--abstain": abstain}
-    flags = {"--int8": int8 or None, "--calibrate": calibrate or None}
-    _check_wish(onnx, pretrained, {**numbers, **flags})
+    for_onnx: dict[str, object] = {
+        "--out": out,
+        "--target-prior": target_prior,
+        "--abstain": abstain,
+        "--int8": int8 or None,
+        "--calibrate": calibrate or None,
+    }
+    _check_wish(onnx, pretrained, for_onnx)
     made: dict[str, Any] = {}
     with loading(quiet):
         import tailgrad.ship as ship
     if pretrained is not None:
         made["folder"] = str(ship.save_pretrained(run, pretrained))
     if onnx:
-        found = ship.export(
-            run,
-            out,
-            int8=int8,
-            calibrate=calibrate,
-            target_prior=target_prior,
-            abstain=abstain,
-            say=_silent if quiet else _say,
-        )
-        made |= {"file": str(found.file), "bytes": found.bytes}
-        made["description"] = found.description.model_dump(mode="json")
-    if as_json:
-        show_json(made)
-        return
-    _show(made)
+        wish = {"int8": int8, "calibrate": calibrate, "target_prior": target_prior, "abstain": abstain}
+        made |= _exported(run, out, quiet, wish)
+    (show_json if as_json else _show)(made)
+
+
+def _exported(run: str, out: Path | None, quiet: bool, wish: dict[str, Any]) -> dict[str, Any]:
+    from tailgrad.recipes.waiting import silent
+    from tailgrad.ship import export
+
+    say = silent if quiet else _say
+    found = export(run, out, say=say, **wish)
+    about = found.description.model_dump(mode="json")
+    return {"file": str(found.file), "bytes": found.bytes, "description": about}
 
 
 def _check_wish(onnx: bool, pretrained: Path | None, for_onnx: dict[str, object]) -> None:
@@ -84,10 +87,6 @@ def _check_wish(onnx: bool, pretrained: Path | None, for_onnx: dict[str, object]
     for name, value in for_onnx.items():
         if value is not None and not onnx:
             raise InputError(f"{name} is for --onnx, got {value} without it; add --onnx, or leave it out")
-
-
-def _silent(_: str) -> None:
-    """Say nothing."""
 
 
 def _say(text: str) -> None:

@@ -28,13 +28,8 @@ from tailgrad.recipes.stepping import (
     wrap_optimizer,
 )
 from tailgrad.recipes.transforms import make_mixer, make_transforms, make_views
+from tailgrad.recipes.waiting import Say, silent
 from tailgrad.types import ClassInfo
-
-Say = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    """Say nothing."""
 
 
 def head_name(config: Config) -> str:
@@ -51,7 +46,7 @@ def head_name(config: Config) -> str:
 
 
 def make_model(
-    config: Config, num_classes: int, say: Say = _silent, columns: Mapping[str, Any] | None = None
+    config: Config, num_classes: int, say: Say = silent, columns: Mapping[str, Any] | None = None
 ) -> Classifier:
     """The classifier, initialised from the configuration's seed.
 
@@ -87,7 +82,7 @@ def make_model(
         )
 
 
-def settle_pretrained(config: Config, num_classes: int, say: Say = _silent) -> bool:
+def settle_pretrained(config: Config, num_classes: int, say: Say = silent) -> bool:
     """Whether pretrained weights are used: what the configuration says, tried out where it says ``auto``.
 
     Example:

@@ -15,10 +15,11 @@ from tailgrad.recipes.compose import ABOUT, compose, merge, overlay
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.own_code import OWN
 from tailgrad.recipes.own_loss import MakeLoss, is_factory, own_name, own_options, unwrapped
-from tailgrad.recipes.prepare import open_config, split_seed
+from tailgrad.recipes.prepare import open_config
 from tailgrad.recipes.row_checks import check_rows
 from tailgrad.recipes.stepping import check_together
 from tailgrad.recipes.task import task_of
+from tailgrad.recipes.thinning import split_seed
 
 
 def configure(

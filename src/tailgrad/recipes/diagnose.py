@@ -19,7 +19,8 @@ from tailgrad.recipes.compose import merge, validate
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import configure
 from tailgrad.recipes.own_code import OWN
-from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.restore import check_classes, load_state, restore
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.same_split import check_split

@@ -25,7 +25,7 @@ from tailgrad.recipes.config import Config
 from tailgrad.recipes.hurried import BESIDES, TRIED, ClassesInTurn, images_within, seconds_per_image
 from tailgrad.recipes.job import Job
 from tailgrad.recipes.predictions import save_predictions
-from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.prior import correction_of
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.task import task_of

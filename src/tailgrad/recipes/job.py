@@ -11,7 +11,7 @@ from tailgrad.correction_ledger import Ledger
 from tailgrad.engine import Learner, LossWatch
 from tailgrad.engine.live_log import LiveLog
 from tailgrad.recipes.config import Config
-from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.talk import Talk
 

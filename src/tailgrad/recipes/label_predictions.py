@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tailgrad.evaluate.label_thresholds import LabelThresholds
 from tailgrad.files import write_with
-from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.prepared import Prepared
 
 
 def save_label_predictions(

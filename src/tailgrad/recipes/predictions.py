@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, logsumexp, topk
 
 from tailgrad.files import write_with
-from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.prepared import Prepared
 
 ALL_LOGITS_UP_TO = 1000
 """Classes up to which every logit is stored."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tailgrad.checks import InputError, nearest, one_of
 from tailgrad.recipes.components import NONE
 from tailgrad.recipes.config import Config, NamedConfig
-from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.talk import Talk
 from tailgrad.samplers.resample import METHODS, resample
 from tailgrad.types import TableInputs

@@ -1,6 +1,6 @@
 """Rows of a table, split and encoded for a network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ from tailgrad.checks import InputError
 from tailgrad.data import Source, Split
 from tailgrad.data.table import rows_of
 from tailgrad.data.table_encoding import Encoded, TableEncoding
+from tailgrad.recipes.waiting import Say
 from tailgrad.types import TableInputs
 
-Say = Callable[[str], None]
 _NAMED = 5
 
 

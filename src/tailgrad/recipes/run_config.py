@@ -41,7 +41,8 @@ from tailgrad.recipes.job import Job
 from tailgrad.recipes.loggers import live_logs
 from tailgrad.recipes.orders import training_loader
 from tailgrad.recipes.own_loss import MakeLoss, own_errors
-from tailgrad.recipes.prepare import FEW_IN_FOCUS, Prepared, prepare
+from tailgrad.recipes.prepare import FEW_IN_FOCUS, prepare
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.prior import method_ledger
 from tailgrad.recipes.resample_rows import resampled
 from tailgrad.recipes.run_estimator import run_estimator

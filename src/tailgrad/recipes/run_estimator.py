@@ -22,7 +22,7 @@ from tailgrad.recipes.config import Config
 from tailgrad.recipes.estimators import MOST_CATEGORIES, make_estimator
 from tailgrad.recipes.finish import clear_what_is_past, focus_of, result_of, with_tuned_thresholds
 from tailgrad.recipes.predictions import save_predictions
-from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.prior import correction_of, resample_correction
 from tailgrad.recipes.resample_rows import as_matrix
 from tailgrad.recipes.run_folder import RunFolder

@@ -5,7 +5,7 @@ from pathlib import Path
 from tailgrad.checks import InputError
 from tailgrad.data import save_split, split_hash
 from tailgrad.data.table_encoding import TableEncoding, load_encoding
-from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.run_folder import RunFolder, read_json
 
 

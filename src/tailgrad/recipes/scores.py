@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tailgrad.engine import Learner, infer
 from tailgrad.evaluate import Evaluation, evaluate_predictions
-from tailgrad.recipes.prepare import Prepared
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.task import task_of
 from tailgrad.types import ClassInfo
 

@@ -1,7 +1,7 @@
 """What makes the step fast on this machine: measured once, written down, kept on resume."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,8 +19,8 @@ from tailgrad.recipes.config import Config
 from tailgrad.recipes.row_speed import settle_rows, takes_rows
 from tailgrad.recipes.settled_speed import Speed
 from tailgrad.recipes.speed_cache import cache_file, machine, recall, remember
+from tailgrad.recipes.waiting import Say, silent
 
-Say = Callable[[str], None]
 AUTO = "auto"
 _LONG_TRIAL = ("compile", "fused")
 _TRIED = ("precision", "channels_last", *_LONG_TRIAL)
@@ -28,10 +28,6 @@ _STEP = 0.5  # seconds, of which the short trial takes some 25
 _FEW = 8
 _LONG = 60.0
 """Seconds that a run has to take for a compiled way to be worth trying."""
-
-
-def _silent(_: str) -> None:
-    """Say nothing."""
 
 
 @contextmanager
@@ -57,7 +53,7 @@ def settle(
     model: nn.Module,
     size: tuple[int, int],
     images_there: int | None = None,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> Speed:
     """Settle what is ``auto`` of precision, memory layout, compilation, fused update and threads.
 

@@ -16,13 +16,16 @@ from tailgrad.recipes.assemble import make_model, settle_pretrained
 from tailgrad.recipes.compose import validate
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import run_name
+from tailgrad.recipes.copies import duplicates_of
 from tailgrad.recipes.own_loss import MakeLoss
-from tailgrad.recipes.prepare import Prepared, duplicates_of, prepare, split_seed
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.run_config import run_config
 from tailgrad.recipes.run_folder import SETTLED, RunFolder, read_json, settled, with_settled
 from tailgrad.recipes.same_split import split_of
 from tailgrad.recipes.speed import settle
 from tailgrad.recipes.talk import Talk
+from tailgrad.recipes.thinning import split_seed
 from tailgrad.untrusted import of_shape
 
 

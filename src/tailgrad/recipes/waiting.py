@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
@@ -12,6 +12,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from tailgrad.types import Batch
 
+Say = Callable[[str], None]
+"""Told in words what is decided."""
 Told = Callable[[int, int], None]
 """Told how many parts of how many are done."""
 _FIRST, _LATER = 10.0, 60.0
@@ -42,6 +44,24 @@ def counting(console: Console | None, title: str) -> Iterator[Told]:
         ) as bars:
             task = bars.add_task(title, total=None)
             yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def counted(say: Say, title: str) -> AbstractContextManager[Told]:
+    """Shows how far a piece of work is where somebody listens on a console.
+
+    Example:
+        >>> with counted(silent, "reading") as progress:
+        ...     progress(1, 2)
+    """
+    return counting(getattr(say, "console", None), title)
+
+
+def silent(_: str) -> None:
+    """Say nothing.
+
+    Example:
+        >>> silent("anything")
+    """
 
 
 class Batches(Protocol):

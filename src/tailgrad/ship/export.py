@@ -1,6 +1,5 @@
 """A finished run as one ONNX file."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tailgrad.checks import InputError, in_range
 from tailgrad.files import write_with
 from tailgrad.recipes.restore import Restored, restore
 from tailgrad.recipes.run_folder import RunFolder
+from tailgrad.recipes.waiting import Say, silent
 from tailgrad.ship.agreement import TOLERANCE, Agreement, agreement, onnx_logits
 from tailgrad.ship.artefact import Artefact
 from tailgrad.ship.calibration import calibrate
@@ -26,7 +26,6 @@ from tailgrad.ship.run_images import run_images
 from tailgrad.ship.seal import sealed
 from tailgrad.ship.target_prior import Frequencies, prior_shift, target_prior
 
-Say = Callable[[str], None]
 _COMPARED, _CALIBRATING, _JUDGED = 64, 128, 5000
 
 
@@ -76,7 +75,7 @@ def export(
     calibrate: bool = False,
     target_prior: Frequencies | None = None,
     abstain: float | None = None,
-    say: Say = lambda _: None,
+    say: Say = silent,
 ) -> Exported:
     """Write a run as one ONNX file: weights, preprocessing, names, temperature, prior, thresholds, ledger.
 

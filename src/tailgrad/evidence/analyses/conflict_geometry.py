@@ -16,7 +16,8 @@ from tailgrad.models import Classifier
 from tailgrad.recipes.assemble import make_model
 from tailgrad.recipes.config import Config, NamedConfig
 from tailgrad.recipes.diagnose import settle_batch_norm
-from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.restore import restore
 from tailgrad.recipes.run_folder import RunFolder
 

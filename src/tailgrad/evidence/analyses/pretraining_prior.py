@@ -22,7 +22,8 @@ from tailgrad.recipes.assemble import assemble, make_loss, make_model
 from tailgrad.recipes.compose import merge
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import configure
-from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.run_folder import with_settled
 from tailgrad.recipes.scores import validator
 from tailgrad.types import ClassInfo

@@ -18,7 +18,8 @@ from tailgrad.evidence.lab import Analysis, Lab, Table
 from tailgrad.recipes.compose import merge
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import configure
-from tailgrad.recipes.prepare import Prepared, prepare
+from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.restore import restore
 from tailgrad.recipes.run_config import run_config
 from tailgrad.recipes.run_folder import RunFolder
