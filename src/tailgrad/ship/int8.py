@@ -20,10 +20,12 @@ _BATCH = 16
 
 
 def quantized(model: bytes, images: NDArray[np.uint8]) -> bytes:
-    """A model with int8 weights.
+    """A model with weights of eight bits.
 
-    A network with convolutions gets int8 activations too, whose ranges are those of ``images``; for any other
-    the ranges are found image by image (dynamic quantisation).
+    A network with convolutions gets activations of eight bits too, whose ranges are those of ``images``; for
+    any other the ranges are found image by image (dynamic quantisation). Both are unsigned: where signed
+    weights meet unsigned activations, processors without VNNI clip sums of two products to 16 bits, and the
+    answer depends on the machine.
 
     Args:
         model: serialised ONNX.
@@ -51,10 +53,10 @@ def quantized(model: bytes, images: NDArray[np.uint8]) -> bytes:
                     quant_format=tools.QuantFormat.QDQ,
                     per_channel=True,
                     activation_type=tools.QuantType.QUInt8,
-                    weight_type=tools.QuantType.QInt8,
+                    weight_type=tools.QuantType.QUInt8,
                 )
             else:
-                tools.quantize_dynamic(str(ready), str(small), weight_type=tools.QuantType.QInt8)
+                tools.quantize_dynamic(str(ready), str(small), weight_type=tools.QuantType.QUInt8)
         except Exception as error:  # the tools raise almost anything
             raise InputError(
                 f"model must be one that ONNX Runtime can quantise, got {type(error).__name__}: "
