@@ -1,11 +1,13 @@
 """Options for several labels an image: what they set, what a user sees, and exits with status 2."""
 
 import csv
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from tailgrad.cli.options import labels_of
@@ -71,6 +73,30 @@ def test_wrong_input_is_said_in_a_sentence(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_audit_is_refused_with_the_way_to_go(cli: Any, photos: Path) -> None:
-    said = cli("audit", photos, "--set", "data.labels_column=labels").error
-    assert "audit is for one class an image, got several labels" in said
+@pytest.mark.parametrize(
+    "words",
+    [["--labels-column", "labels"], ["--label-columns", "cat,dog"], ["--set", "data.labels_column=labels"]],
+)
+def test_an_audit_names_the_command_that_goes_on(cli: Any, photos: Path, words: list[str]) -> None:
+    done = cli("audit", photos, *words, "--no-near")
+    assert done.status == 0, done.err
+    assert "30 images, 2 labels" in done.out
+    assert f"tailgrad compare {photos} {' '.join(words)} --methods bce,asl" in done.out
+
+
+def test_a_list_with_the_column_of_labels_forgotten_is_told_of_the_option(cli: Any, photos: Path) -> None:
+    assert "--labels-column" in cli("audit", photos).error
+
+
+def test_a_new_recipe_trains_as_it_stands(cli: Any, photos: Path, here: Path) -> None:
+    made = cli("new", photos, "--labels-column", "labels", "--out", "labels.yaml")
+    assert made.status == 0, made.err
+    text = (here / "labels.yaml").read_text()
+    assert "2 labels" in text
+    assert "focus" not in yaml.safe_load(text)
+    assert yaml.safe_load(text)["data"]["labels_column"] == "labels"
+    command = made.out.splitlines()[-1].removeprefix("Now run: tailgrad ")
+    done = cli(*shlex.split(command), *KEYS, "--set", "model.name=small_conv", "--out", "run", "--quiet")
+    assert done.status == 0, done.err
+    settled = yaml.safe_load((here / "run" / "config.yaml").read_text())
+    assert (settled["method"], settled["train"]["monitor"]) == ("asl", "mean_average_precision")

@@ -6,12 +6,17 @@ from typing import Annotated
 import typer
 
 from tailgrad.cli.options import (
+    DropLabelsOption,
     DropOption,
     JsonOption,
+    LabelColumnsOption,
+    LabelsOption,
     QuietOption,
+    SeparatorOption,
     SetOption,
     SourceArgument,
     TargetOption,
+    labels_of,
     overrides_of,
 )
 from tailgrad.cli.output import listener, show_json, show_text
@@ -24,6 +29,10 @@ def audit(
     ] = True,
     target: TargetOption = None,
     drop: DropOption = None,
+    labels_column: LabelsOption = None,
+    separator: SeparatorOption = None,
+    label_columns: LabelColumnsOption = None,
+    drop_labels: DropLabelsOption = None,
     assignments: SetOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -37,16 +46,26 @@ def audit(
         tailgrad audit photos/
         tailgrad audit photos/ --no-near --json
         tailgrad audit patients.csv --target sick
+        tailgrad audit list.csv --labels-column labels
     """
     from tailgrad.data import audit as run
-    from tailgrad.recipes.compose import compose
+    from tailgrad.recipes.compose import compose, merge
     from tailgrad.recipes.prepare import open_config
     from tailgrad.recipes.waiting import counting
 
-    config = compose(source, "quick", "baseline", overrides_of(assignments, target=target, drop=drop))
-    given = [shlex.quote(source), *([f"--target {shlex.quote(target)}"] if target else [])]
-    given += [f"--drop {shlex.quote(one)}" for one in drop or ()]
-    given += [f"--set {shlex.quote(one)}" for one in assignments or ()]
+    several = labels_of(labels_column, separator, label_columns, drop_labels)
+    above = merge(overrides_of(assignments, target=target, drop=drop), several)
+    config = compose(source, "quick", "baseline", above)
+    options = [
+        ("--target", target),
+        ("--labels-column", labels_column),
+        ("--separator", separator),
+        ("--label-columns", label_columns),
+        ("--drop-labels", drop_labels),
+        *(("--drop", one) for one in drop or ()),
+        *(("--set", one) for one in assignments or ()),
+    ]
+    given = [shlex.quote(source), *(f"{name} {shlex.quote(value)}" for name, value in options if value)]
     with counting(listener(quiet), "looking at every image") as progress:
         found = run(open_config(config), near=near, command_source=" ".join(given), progress=progress)
     if as_json:

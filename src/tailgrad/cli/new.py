@@ -7,12 +7,17 @@ from typing import Annotated
 import typer
 
 from tailgrad.cli.options import (
+    DropLabelsOption,
     DropOption,
     JsonOption,
+    LabelColumnsOption,
+    LabelsOption,
     QuietOption,
+    SeparatorOption,
     SetOption,
     SourceArgument,
     TargetOption,
+    labels_of,
     overrides_of,
 )
 from tailgrad.cli.output import listener, show_json, show_raw, show_text
@@ -35,6 +40,10 @@ def new(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
     target: TargetOption = None,
     drop: DropOption = None,
+    labels_column: LabelsOption = None,
+    separator: SeparatorOption = None,
+    label_columns: LabelColumnsOption = None,
+    drop_labels: DropLabelsOption = None,
     assignments: SetOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -50,11 +59,14 @@ def new(
         tailgrad new photos/ --out first.yaml --set focus=Broken
         tailgrad new labels.csv --set data.root=images/ --force
         tailgrad new patients.csv --target sick
+        tailgrad new list.csv --labels-column labels
     """
     from tailgrad.recipes import new_recipe
+    from tailgrad.recipes.compose import merge
     from tailgrad.recipes.waiting import counting
 
-    above = overrides_of(assignments, target=target, drop=drop)
+    several = labels_of(labels_column, separator, label_columns, drop_labels)
+    above = merge(overrides_of(assignments, target=target, drop=drop), several)
     with counting(listener(quiet), "looking at every image") as progress:
         made = new_recipe(source, out, overrides=above, near=near, force=force, progress=progress)
     if as_json:

@@ -13,6 +13,7 @@ from tailgrad.checks import InputError
 from tailgrad.data.audit_text import audit_text
 from tailgrad.data.decode import UnreadableImage
 from tailgrad.data.duplicates import Progress, duplicate_groups
+from tailgrad.data.label_audit import LabelFacts, label_facts
 from tailgrad.data.open_source import open_source
 from tailgrad.data.recommendation import recommend
 from tailgrad.data.source import Source
@@ -28,7 +29,7 @@ class Copies:
 
     Args:
         names: of the items.
-        classes: class name of each.
+        classes: class name of each; where images have several labels, all of them in one text.
         parts: part of each in the split that the source brings, or "".
         exact: whether all have the same pixels.
 
@@ -99,7 +100,7 @@ class Audit:
         source: name of the source.
         command_source: how the command line names it, quoted, with the options that opening it takes.
         images: number of items.
-        classes: count of each class by name, in class order.
+        classes: count of each class, or of each label, by name, in class order.
         imbalance_factor: largest class count over smallest one above zero.
         sizes: of the readable images, or None without any.
         formats: items by format.
@@ -113,6 +114,7 @@ class Audit:
         conflicts: duplicate groups whose labels differ.
         leakage: duplicate groups that lie in several parts of the split that the source brings.
         table: the columns, where the items are rows of a table; else None.
+        labels: how labels are spread, where images have several; else None.
 
     Example:
         >>> audit("digits-lt").formats
@@ -136,6 +138,7 @@ class Audit:
     conflicts: tuple[Copies, ...]
     leakage: tuple[Copies, ...]
     table: TableFacts | None = None
+    labels: LabelFacts | None = None
 
     @property
     def recommendation(self) -> tuple[str, ...]:
@@ -174,11 +177,6 @@ def audit(
         (1797, 178, {'train': 1297, 'test': 500})
     """
     opened = _opened(source)
-    if opened.indicators is not None:
-        raise InputError(
-            f"audit is for one class an image, got several labels of {opened.name!r}; tailgrad train says "
-            "what each label has"
-        )
     duplicates = duplicate_groups(opened, near=near, progress=progress)
     exact = frozenset(duplicates.exact)
     copies = _copies(opened, duplicates.groups, exact)
@@ -203,6 +201,7 @@ def audit(
         conflicts=tuple(found for found in copies if len(set(found.classes)) > 1),
         leakage=tuple(found for found in copies if len(set(found.parts)) > 1),
         table=table,
+        labels=label_facts(opened),
     )
 
 
@@ -223,12 +222,19 @@ def _copies(
     return [
         Copies(
             names=tuple(source.items.name(i) for i in members),
-            classes=tuple(source.class_names[source.labels[i]] for i in members),
+            classes=tuple(_said(source, i) for i in members),
             parts=tuple(source.given[i] for i in members),
             exact=members in exact,
         )
         for members in groups
     ]
+
+
+def _said(source: Source, i: int) -> str:
+    if source.indicators is None:
+        return str(source.class_names[source.labels[i]])
+    names: list[str] = [source.class_names[k] for k in np.flatnonzero(source.indicators[i])]
+    return "; ".join(names) if names else "no label"
 
 
 def _group_count(found: Sequence[Copies], test: float = 0.2) -> GroupCount:

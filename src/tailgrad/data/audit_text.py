@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tailgrad.data.audit import Audit, Copies, GroupCount
+    from tailgrad.data.label_audit import LabelFacts
     from tailgrad.data.table_audit import TableFacts
 
 _SHOWN = 10
@@ -29,11 +30,13 @@ def audit_text(audit: "Audit") -> str:
 
 def _lines(audit: "Audit") -> Iterator[str]:
     yield (
-        f"{_plain(audit.source)}: {audit.images} {noun(audit)}s, {len(audit.classes)} classes, "
+        f"{_plain(audit.source)}: {audit.images} {noun(audit)}s, {len(audit.classes)} {kinds(audit)}, "
         f"imbalance factor {audit.imbalance_factor:.1f}"
     )
     yield ""
     yield from _classes(audit)
+    if audit.labels is not None:
+        yield from _labels(audit.labels)
     yield from _files(audit) if audit.table is None else _columns(audit.table)
     yield ""
     yield from _duplicates(audit)
@@ -62,6 +65,31 @@ def noun(audit: "Audit") -> str:
         'row'
     """
     return "image" if audit.table is None else "row"
+
+
+def kinds(audit: "Audit") -> str:
+    """What images are told apart by: ``classes``, or ``labels`` where they have several.
+
+    Example:
+        >>> from tailgrad.data.audit import audit
+        >>> kinds(audit("digits-lt"))
+        'classes'
+    """
+    return "classes" if audit.labels is None else "labels"
+
+
+def _labels(labels: "LabelFacts") -> Iterator[str]:
+    yield (
+        f"Labels an image: {labels.cardinality:.2f} on average, at most {labels.most}, in {labels.sets} "
+        "different sets"
+    )
+    yield f"Images without a label: {labels.without or 'none'}"
+    yield f"The most frequent label has {labels.mean_imbalance:.1f} times the images of another, on average"
+    pairs = [
+        f"{_plain(a)} and {_plain(b)}: {n} images with both, {share:.0%} of those with either"
+        for a, b, n, share in labels.together
+    ]
+    yield from _list("Labels that seldom come alone", pairs)
 
 
 def _columns(table: "TableFacts") -> Iterator[str]:

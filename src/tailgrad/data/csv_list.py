@@ -118,7 +118,8 @@ def _column(file: Path, columns: dict[str, list[str]], name: str, key: str = "")
         keys = f"data.{key}" if key else "data.image_column or data.label_column"
         raise InputError(
             f"{file.name} must have a column {name!r}, got {', '.join(columns)}; {nearest(name, columns)} "
-            f"(name it with {keys}; where the rows are a table, name its classes with --target)"
+            f"(name it with {keys}; where images have several labels, with --labels-column; where the rows "
+            "are a table, name its classes with --target)"
         )
     return columns[name]
 

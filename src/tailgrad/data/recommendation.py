@@ -38,6 +38,7 @@ def recommend(audit: "Audit") -> tuple[str, ...]:
         _leakage,
         _duplicates,
         _scarce,
+        _labels,
         _imbalance,
         _odd_columns,
         _resolution,
@@ -52,6 +53,8 @@ def _present(audit: "Audit") -> dict[str, int]:
 
 def _classes(audit: "Audit") -> str:
     present = len(_present(audit))
+    if audit.labels is not None:
+        return "" if present else "Add images that have labels: none has any."
     return "" if present > 1 else f"Add images of another class: there is only {present} with images."
 
 
@@ -69,6 +72,11 @@ def _conflicts(audit: "Audit") -> str:
     n = len(audit.conflicts)
     if not n:
         return ""
+    if audit.labels is not None:
+        return (
+            f"Check the labels of {_number(n, 'picture')} that occur with different labels (listed above): "
+            "a label that one copy has and another lacks is wrong on one of them."
+        )
     return (
         f"Check the labels of {_number(n, _copied(audit))} that occur with different labels (listed above): "
         "at most one label of each can be right."
@@ -104,6 +112,11 @@ def _duplicates(audit: "Audit") -> str:
 
 def _scarce(audit: "Audit") -> str:
     short = [name for name, n in _present(audit).items() if n < _NEEDED]
+    if short and audit.labels is not None:
+        return (
+            f"{_names(short)}: fewer than {_NEEDED} images, which cannot be split. Add images, or leave the "
+            "label out with --drop-labels."
+        )
     if short:
         return (
             f"{_names(short)}: fewer than {_NEEDED} {noun(audit)}s, which cannot be split. Add "
@@ -118,8 +131,38 @@ def _scarce(audit: "Audit") -> str:
     return ""
 
 
+def _labels(audit: "Audit") -> str:
+    facts = audit.labels
+    if facts is None:
+        return ""
+    said = []
+    useless = [name for name, n in audit.classes.items() if not n] + list(facts.always)
+    if useless:
+        said.append(
+            f"{_names(useless)}: no image or every image has it, so nothing can be learnt; leave it out with "
+            "--drop-labels."
+        )
+    if facts.without:
+        said.append(
+            f"{_number(facts.without, 'image')} without a label will be taken as negatives of all labels; "
+            "if nobody ever looked at them, leave them out of the list."
+        )
+    if facts.together:
+        a, b, _, _ = facts.together[0]
+        said.append(
+            f"{_names([a, b])} nearly always come together: a network cannot tell them apart, and may learn "
+            "one from the other."
+        )
+    return " ".join(said)
+
+
 def _imbalance(audit: "Audit") -> str:
     factor = audit.imbalance_factor
+    if audit.labels is not None:
+        return (
+            f"The imbalance factor is {factor:.1f}: judge label by label, by mean average precision and "
+            "macro-AUC. The share of right answers is high where nothing is ever found."
+        )
     if factor < 1.5:
         return f"The classes are nearly balanced (imbalance factor {factor:.1f}); accuracy is a fair figure."
     rarest = min(_present(audit), key=audit.classes.__getitem__)
@@ -154,9 +197,21 @@ def _resolution(audit: "Audit") -> str:
 
 def _command(audit: "Audit") -> str:
     skip = " --set data.skip_unreadable=true" if audit.unreadable else ""
+    return f"Then run: tailgrad compare {audit.command_source}{skip} {to_compare(audit)}"
+
+
+def to_compare(audit: "Audit") -> str:
+    """Options of a first comparison: a baseline, and what most often helps such data.
+
+    Example:
+        >>> from tailgrad.data.audit import audit
+        >>> to_compare(audit("digits-lt"))
+        '--methods ce,balanced_softmax,csba --seeds 3'
+    """
+    if audit.labels is not None:
+        return "--methods bce,asl,distribution_balanced,pairwise_auc --seeds 3"
     last = "csba" if audit.table is None else "smote,hist_gradient_boosting"
-    methods = f"--methods ce,balanced_softmax,{last} --seeds 3"
-    return f"Then run: tailgrad compare {audit.command_source}{skip} {methods}"
+    return f"--methods ce,balanced_softmax,{last} --seeds 3"
 
 
 def _number(n: int, noun: str) -> str:

@@ -72,10 +72,12 @@ def _section(setting: Setting) -> str:
 
 def _top(audit: Audit, source: Source) -> Iterator[Setting]:
     yield Setting("regime", *_regime(audit, source))
-    yield Setting("method", *_method(_factor(audit, source)))
+    yield Setting("method", *_method(audit, source))
     yield Setting(
         "seed", 0, "Chance enters here. One run is one draw: compare methods over three seeds or more."
     )
+    if audit.labels is not None:
+        return
     rarest = min((n, name) for name, n in audit.classes.items() if n)[1]
     if _factor(audit, source) >= BALANCED:
         yield Setting(
@@ -113,7 +115,13 @@ def _factor(audit: Audit, source: Source) -> float:
     return float((source.profile and source.profile.imb_factor) or audit.imbalance_factor)
 
 
-def _method(factor: float) -> tuple[str, str]:
+def _method(audit: Audit, source: Source) -> tuple[str, str]:
+    if audit.labels is not None:
+        return "asl", (
+            "An asymmetric loss: most labels are absent from most images, and these easy negatives count "
+            "less. Which loss is best only a comparison can tell, by the command above."
+        )
+    factor = _factor(audit, source)
     name, why = usual_method(factor)
     if factor < BALANCED:
         return name, why
@@ -179,6 +187,10 @@ def _train(audit: Audit, source: Source) -> Iterator[Setting]:
             "Epochs without a better validation figure; 0 goes on.",
         )
         yield Setting("train.batch_size", batch, "Smaller ones meet the rare classes' images in more steps.")
+    if audit.labels is not None:
+        why = "how well each label ranks the images, every label counting the same"
+        yield Setting("train.monitor", "mean_average_precision", f"What chooses the epoch: {why}.")
+        return
     figure = "accuracy" if _factor(audit, source) < BALANCED else "macro_f1"
     why = "counts every class the same" if figure == "macro_f1" else "is fair where classes are balanced"
     yield Setting("train.monitor", figure, f"The validation figure that chooses the epoch; this one {why}.")

@@ -13,7 +13,8 @@ from tailgrad.checks import InputError
 from tailgrad.data import Source
 from tailgrad.data import audit as run_audit
 from tailgrad.data.audit import Audit
-from tailgrad.data.audit_text import noun
+from tailgrad.data.audit_text import kinds, noun
+from tailgrad.data.recommendation import to_compare
 from tailgrad.files import write_text
 from tailgrad.recipes.chosen_settings import Setting, settings_for
 from tailgrad.recipes.compose import compose
@@ -110,9 +111,7 @@ def _command(audit: Audit, path: Path) -> str:
 
 
 def _comparison(audit: Audit, path: Path) -> str:
-    last = "csba" if audit.table is None else "smote,hist_gradient_boosting"
-    methods = f"--methods ce,balanced_softmax,{last} --seeds 3"
-    return f"tailgrad compare {audit.command_source} --regime {shlex.quote(str(path))} {methods}"
+    return f"tailgrad compare {audit.command_source} --regime {shlex.quote(str(path))} {to_compare(audit)}"
 
 
 def _text(audit: Audit, opened: Source, settings: tuple[Setting, ...], path: Path) -> str:
@@ -122,7 +121,7 @@ def _text(audit: Audit, opened: Source, settings: tuple[Setting, ...], path: Pat
 def _head(audit: Audit, opened: Source, path: Path) -> list[str]:
     lines = [
         f"Made by tailgrad new for {opened.name}: {audit.images} {noun(audit)}s, "
-        f"{len(audit.classes)} classes, imbalance factor {audit.imbalance_factor:.1f}.",
+        f"{len(audit.classes)} {kinds(audit)}, imbalance factor {audit.imbalance_factor:.1f}.",
         "Every value may be changed. A line that is left out takes what the regime or the method says.",
         "",
         f"  {_command(audit, path)}",
@@ -131,12 +130,12 @@ def _head(audit: Audit, opened: Source, path: Path) -> list[str]:
         "",
         f"  {_comparison(audit, path)}",
         "",
-        f"{noun(audit).capitalize()}s of each class:",
+        f"{noun(audit).capitalize()}s of each {'class' if audit.labels is None else 'label'}:",
     ]
     ordered = sorted(audit.classes.items(), key=lambda pair: -pair[1])
     lines += [f"  {n:7d}  {name[:_NAME]}" for name, n in ordered[:_LISTED]]
     if len(ordered) > _LISTED:
-        lines.append(f"  and {len(ordered) - _LISTED} more classes, down to {ordered[-1][1]}")
+        lines.append(f"  and {len(ordered) - _LISTED} more {kinds(audit)}, down to {ordered[-1][1]}")
     if opened.profile is not None:
         lines += ["", f"The training {noun(audit)}s are thinned to a long tail: {opened.profile.kind}."]
     lines += ["", "What the audit says:", *(f"  - {advice}" for advice in audit.recommendation[:-1])]
