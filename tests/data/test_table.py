@@ -127,6 +127,41 @@ def test_bad_tables_are_refused_with_the_remedy(tmp_path: Path, text: str, targe
         open_table(written(tmp_path, text), target)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("age,straße,sick\n31,a,no\n40,b,yes\n", "save it as CSV in UTF-8"),
+        ("age,town,sick\n31,süd,no\n40,b,yes\n", r"column 'town' must hold .*\(in UTF-8\)"),
+        ("age,town,sick\n31,a,nö\n40,b,yes\n", "target 'sick' must hold one class a row"),
+    ],
+)
+def test_files_that_are_not_in_utf_8_are_refused_wherever_it_shows(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes(text.encode("cp1252"))
+    with pytest.raises(InputError, match=words):
+        open_table(file, "sick")
+
+
+@pytest.mark.parametrize("mark", [";", "|", "\t"])
+def test_another_mark_between_the_columns_is_recognised(tmp_path: Path, mark: str) -> None:
+    with pytest.raises(InputError, match="must be separated by commas"):
+        open_table(written(tmp_path, TEXT.replace(",", mark)), "sick")
+
+
+@pytest.mark.parametrize("values", [[2**60, 2**60 + 1, 2**60], [7, 9, 7]])
+def test_whole_numbers_of_any_size_are_classes(values: list[int]) -> None:
+    source = open_table(pa.table({"x": [1.0, 2.0, 3.0], "sick": values}), "sick")
+    assert source.class_names == tuple(str(v) for v in sorted(set(values)))
+    assert [source.class_names[k] for k in source.labels] == [str(v) for v in values]
+
+
+def test_numbers_beyond_whole_ones_are_classes_or_refused_but_no_fault() -> None:
+    source = open_table(pa.table({"x": [1.0, 2.0], "sick": [1e30, 2e30]}), "sick")
+    assert source.class_names == (str(int(1e30)), str(int(2e30)))
+
+
 def test_a_target_with_a_value_a_row_is_continuous() -> None:
     frame = pa.table({"x": np.arange(80), "y": np.arange(80)})
     with pytest.raises(InputError, match="got 80 different numbers in 80 rows .* it is continuous"):

@@ -25,12 +25,17 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 from PIL import Image
+from pyarrow import csv as arrow_csv
 
 from tailgrad.checks import InputError
-from tailgrad.data import Source, load_split, open_source, save_split
+from tailgrad.data import Source, audit, load_split, open_source, save_split
 from tailgrad.data.arrays import open_arrays
 from tailgrad.data.decode import decode, header
+from tailgrad.data.label_lists import LabelLists
+from tailgrad.data.new_rows import open_new_rows
 from tailgrad.data.splits import Split
+from tailgrad.data.table import open_table, rows_of
+from tailgrad.data.table_encoding import TableEncoding, load_encoding
 from tailgrad.engine import Learner, MetricsLog
 from tailgrad.engine.checkpoint import load_last, save_last, save_weights
 from tailgrad.evidence import audit_claims
@@ -334,6 +339,75 @@ def images() -> list[bytes]:
     return made
 
 
+# Rows of tables, and lists of labels
+
+
+def rows_as_csv() -> list[bytes]:
+    return [
+        b"age,town,when,sick\n40,a,2024-01-02,no\n51,b,2024-02-03,yes\n,a,2024-03-04,no\n38,,2024-01-09,yes\n",
+        b"x,y,sick\n1e-3,true,0\n2e5,false,1\n-7,true,1\n",
+    ]
+
+
+def rows_as_parquet() -> list[bytes]:
+    made = []
+    for how in ("snappy", "none"):
+        file, read = io.BytesIO(), pa.BufferReader(rows_as_csv()[0])
+        pq.write_table(arrow_csv.read_csv(read), file, compression=how)
+        made.append(file.getvalue())
+    return made
+
+
+def read_rows(name: str) -> Callable[[bytes], None]:
+    """Open a table, learn its encoding on the first half and encode all of it."""
+
+    def read(data: bytes) -> None:
+        source = open_table(put(f"rows/{name}", data), "sick")
+        rows = rows_of(source)
+        assert rows is not None
+        encoding = TableEncoding.fit(rows, range((len(rows) + 1) // 2), source.class_names)
+        found = encoding.encode(rows)
+        assert np.isfinite(found.numbers).all()
+        assert found.numbers.shape == (len(rows), encoding.width)
+        for positions, most in zip(found.categories.T, encoding.cardinalities, strict=True):
+            assert 0 <= positions.min() <= positions.max() <= most
+
+    return read
+
+
+def encodings() -> list[bytes]:
+    source = open_table(put("rows/first.csv", rows_as_csv()[0]), "sick")
+    rows = rows_of(source)
+    assert rows is not None
+    TableEncoding.fit(rows, range(len(rows)), source.class_names).save(place() / "encoding.json")
+    return [(place() / "encoding.json").read_bytes()]
+
+
+def read_encoding(data: bytes) -> None:
+    encoding = load_encoding(put("rows/encoding.json", data))
+    found = open_new_rows(put("rows/new.csv", rows_as_csv()[0]), encoding)
+    assert found.encoded.numbers.shape[1] == encoding.width
+
+
+def labelled() -> list[bytes]:
+    return [
+        b"path,labels,split\n1.png,cat; dog,train\n2.png,,val\nb/3.png,dog,\n",
+        b'path,labels\n1.png,"1;2"\n2.png,2\n',
+    ]
+
+
+def read_labelled(several: LabelLists) -> Callable[[bytes], None]:
+    def read(data: bytes) -> None:
+        for image in ("1.png", "2.png", "b/3.png"):
+            put(f"source/{image}", png())
+        source = open_source(put("source/labels.csv", data), several=several)
+        assert source.indicators is not None
+        assert source.indicators.shape == (len(source.items), source.num_classes)
+        str(audit(source, near=False, command_source="labels.csv"))
+
+    return read
+
+
 # Weights
 
 
@@ -507,6 +581,15 @@ TARGETS = {
     "image": Target(read_image, images, mutate.as_png),
     "weights": Target(
         read_weights, file_of(trained, "checkpoint/weights.safetensors"), mutate.as_safetensors
+    ),
+    "rows": Target(read_rows("rows.csv"), rows_as_csv, mutate.text),
+    "row_parquet": Target(read_rows("rows.parquet"), rows_as_parquet, mutate.binary),
+    "encoding": Target(read_encoding, encodings, mutate.as_json),
+    "labels": Target(read_labelled(LabelLists(column="labels")), labelled, mutate.text),
+    "label_columns": Target(
+        read_labelled(LabelLists(columns=("cat", "dog"))),
+        lambda: [b"path,cat,dog\n1.png,0,1\n2.png,1,1\nb/3.png,0,0\n"],
+        mutate.text,
     ),
     "posthoc": Target(
         read_posthoc, file_of(trained, "checkpoint/posthoc.safetensors"), mutate.as_safetensors

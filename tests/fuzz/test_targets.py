@@ -12,6 +12,7 @@ NAMES = (
     *("recipe", "config", "assignment", "split", "result", "metrics", "study", "comparison", "csv", "list"),
     *("annotations", "parquet", "tar", "image", "weights", "posthoc", "state", "arrays", "measurement"),
     *("printed", "artefact", "frequencies", "to_classify", "pretrained"),
+    *("rows", "row_parquet", "encoding", "labels", "label_columns"),
 )
 SLOW = {"result": 4, "metrics": 4, "study": 2, "comparison": 2, "arrays": 4, "measurement": 4, "weights": 4}
 

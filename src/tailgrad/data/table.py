@@ -172,6 +172,11 @@ def read_table(table: Any) -> pa.Table:
     twice = [name for name in dict.fromkeys(found.column_names) if found.column_names.count(name) > 1]
     if twice:
         raise InputError(f"columns must have different names, got {twice[0]!r} twice; rename one")
+    if found.num_columns == 1 and any(mark in found.column_names[0] for mark in ";\t|"):
+        raise InputError(
+            f"columns must be separated by commas (by tabs in .tsv), got the header {found.column_names[0]!r}; "
+            "export the table so, with a point in decimal numbers"
+        )
     if not found.num_rows:
         raise InputError(f"table must hold a header and rows, got no rows in {_said(table)}; fill it")
     return found
@@ -184,14 +189,15 @@ def _from_file(file: Path) -> pa.Table:
         )
     try:
         if file.suffix.lower() == ".parquet":
-            return pq.ParquetFile(file).read()
-        return pyarrow.csv.read_csv(
+            return _named(pq.ParquetFile(file).read())
+        found = pyarrow.csv.read_csv(
             file,
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter="\t" if file.suffix.lower() == ".tsv" else ",", newlines_in_values=True
             ),
             convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True, null_values=_BLANK),
         )
+        return _named(found)
     except (OSError, ValueError, pa.ArrowException) as error:
         said = " ".join(str(error).split())[:200]
         raise InputError(
@@ -200,11 +206,16 @@ def _from_file(file: Path) -> pa.Table:
         ) from error
 
 
+def _named(table: pa.Table) -> pa.Table:
+    """The table, once its column names have been decoded: where they are not UTF-8 that is an error."""
+    return table.rename_columns(table.column_names)
+
+
 def _from_object(table: Any) -> pa.Table:
     if isinstance(table, pa.Table):
         return table
     try:
-        return pa.table(table)
+        return _named(pa.table(table))
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise InputError(
             f"table must be a file, a PyArrow table or a data frame, got {type(table).__name__} ({error}); "
@@ -245,12 +256,13 @@ def _classes(values: pa.ChunkedArray, target: str) -> tuple[Indices, tuple[str, 
             f"target {target!r} must hold one class a row, got {values.type}; name another column"
         )
     present = values.drop_null().unique().to_pylist()
+    rows = values.to_pylist()
     if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
         _check_classes(present, len(values), target)
-        present, values = [int(v) for v in present], values.cast(pa.float64()).cast(pa.int64())
+        present, rows = [int(v) for v in present], [None if v is None else int(v) for v in rows]
     names = tuple(str(value).strip() for value in sorted(present))
     labels, class_names = class_indices(
-        [None if v is None else str(v) for v in values.to_pylist()],
+        [None if v is None else str(v) for v in rows],
         tuple(dict.fromkeys(names)) or ("none",),
         lambda i: f"row {i} (column {target!r})",
     )
