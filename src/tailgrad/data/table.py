@@ -174,8 +174,8 @@ def read_table(table: Any) -> pa.Table:
         raise InputError(f"columns must have different names, got {twice[0]!r} twice; rename one")
     if found.num_columns == 1 and any(mark in found.column_names[0] for mark in ";\t|"):
         raise InputError(
-            f"columns must be separated by commas (by tabs in .tsv), got the header {found.column_names[0]!r}; "
-            "export the table so, with a point in decimal numbers"
+            "columns must be separated by commas (by tabs in .tsv), got the header "
+            f"{found.column_names[0]!r}; export the table so, with a point in decimal numbers"
         )
     if not found.num_rows:
         raise InputError(f"table must hold a header and rows, got no rows in {_said(table)}; fill it")
