@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 EXTRAS := tensorboard mlflow wandb huggingface torchjd imblearn onnx tables conformal cluster docs
 
-.PHONY: demo test fuzz release extras floor ceiling check lint types docs picture bench slow clean
+.PHONY: demo test long fuzz release extras floor ceiling check lint types docs picture bench slow clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"tailgrad needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.12 or the like")'
@@ -26,10 +26,17 @@ demo: $(STAMP)  ## baseline and CSBA on long-tailed digits, two seeds, with a re
 	$(BIN)/tailgrad diagnose demo/study/runs/digits-lt.digits.csba.split0.seed0
 	$(BIN)/tailgrad table demo/study
 
-test: $(DEV)  ## tests and doctests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
+# Pages that are run, and tests that start processes or a browser, are not waited for at every change.
+PAGES = tests/docs tests/test_examples.py
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-check: lint types test docs  ## everything CI runs
+test: $(DEV)  ## tests and doctests
+	$(PYTEST) -m "not slow and not long" $(PAGES:%=--ignore %)
+
+long: $(DEV)  ## tests that start processes or a browser
+	$(PYTEST) -m "long and not slow" tests
+
+check: lint types test long docs  ## everything CI runs
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -38,7 +45,8 @@ lint: $(DEV)
 types: $(DEV)
 	$(BIN)/mypy
 
-docs: $(DEV)  ## the documentation site, strict, in site/
+docs: $(DEV)  ## every example of the documentation, and its site, strict, in site/
+	$(PYTEST) $(PAGES)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 picture: demo  ## the picture of the README, from the demo's report (needs Chromium)

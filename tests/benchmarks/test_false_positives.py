@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.long
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 # Three points around 5 % are 3.4 standard errors of a share of 600 trials: a test that holds its level fails
 # one time in 1,400, and the seed is fixed.

@@ -12,6 +12,8 @@ import pytest
 from tailgrad.optim.asymmetric_sam import VARIANTS
 from tailgrad.recipes.components import components
 
+pytestmark = pytest.mark.long
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 STATED = {
     "batch",

@@ -14,6 +14,8 @@ import pytest
 
 from tailgrad.data import open_source
 
+pytestmark = pytest.mark.long
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 

@@ -12,6 +12,8 @@ import pytest
 from tailgrad.interference import Interference
 from tailgrad.recipes.run_folder import read_json
 
+pytestmark = pytest.mark.long
+
 NAMES = (
     "<script>alert('x')</script>",
     "quo\"te's & {{ braces }}",

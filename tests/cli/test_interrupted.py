@@ -17,6 +17,8 @@ from tailgrad.engine import checkpoint
 from tailgrad.files import write_json
 from tailgrad.recipes.run_folder import read_json
 
+pytestmark = pytest.mark.long
+
 
 def epochs(run: Path) -> int:
     log = run / "metrics.jsonl"

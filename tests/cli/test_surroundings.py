@@ -12,6 +12,8 @@ import pytest
 
 from tailgrad.recipes.run_folder import read_json
 
+pytestmark = pytest.mark.long
+
 COMMAND = [sys.executable, "-m", "tailgrad"]
 
 

@@ -31,6 +31,8 @@ from tailgrad.data.decode import decode
 from tailgrad.data.reading import PassedOver, Reading
 from tailgrad.data.resize import resize
 
+pytestmark = pytest.mark.long
+
 SIZE = (6, 6)
 
 

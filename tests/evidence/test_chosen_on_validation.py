@@ -9,6 +9,8 @@ import pytest
 from tailgrad.evidence import Lab, read_study, study
 from tailgrad.evidence.analyses.chosen_on_validation import analyse
 
+pytestmark = pytest.mark.long
+
 
 def _run(folder: Path, method: str, seed: int, val: float, test: float, split: int = 0) -> None:
     place = folder / "runs" / f"{method}.seed{seed}"

@@ -11,6 +11,8 @@ from tailgrad.evidence.analyses.csba_tables import analyse
 from tailgrad.interference import Interference
 from tailgrad.recipes.run_folder import RunFolder
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {"reference": {"group": "grouped", "method": "baseline"}, "leave_out": "9", "together": ["8", "9"]}
 
 

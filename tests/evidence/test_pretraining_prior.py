@@ -13,6 +13,8 @@ from tailgrad.evidence import Lab, reproduce
 from tailgrad.evidence.analyses.pretraining_prior import _chosen, _halves, _with, counts_for_prior, gap
 from tailgrad.evidence.study_file import read_study
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Any:

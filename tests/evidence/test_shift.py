@@ -19,6 +19,8 @@ from tailgrad.recipes import compare
 from tailgrad.recipes.restore import restore
 from tailgrad.recipes.run_folder import RunFolder
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {"kinds": ["noise", "brightness"], "severities": [0, 0.5, 1], "per_class": 6}
 
 

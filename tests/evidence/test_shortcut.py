@@ -17,6 +17,8 @@ from tailgrad.recipes.compose import compose
 from tailgrad.recipes.prepare import prepare
 from tailgrad.recipes.prepared import Prepared
 
+pytestmark = pytest.mark.long
+
 TARGET = np.arange(60) % 10
 IMAGES = torch.randint(0, 256, (60, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 Classes = NDArray[np.int64]

@@ -20,6 +20,8 @@ from tailgrad.engine import Diverged, Interrupted
 from tailgrad.evidence import Analysis, Figure, Lab, Sitting, StudyFile, Table, reproduce, study
 from tailgrad.recipes.run_folder import read_json
 
+pytestmark = pytest.mark.long
+
 SAME = ("comparison", "runs", "split_sha256", "study", "interference")
 
 

@@ -20,6 +20,8 @@ from tailgrad.recipes.compose import compose
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.stepping import check_together
 
+pytestmark = pytest.mark.long
+
 TRAINED = (
     "csba-pv",
     "csba-infrared",

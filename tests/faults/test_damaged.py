@@ -23,6 +23,8 @@ from tailgrad.engine import (
     supervised_step,
 )
 
+pytestmark = pytest.mark.long
+
 
 def flip(path: Path, bit: int) -> None:
     content = bytearray(path.read_bytes())

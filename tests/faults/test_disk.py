@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 NOBODY = 65534
 KINDS_OF_A_RUN = (
     "config.yaml",

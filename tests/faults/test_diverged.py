@@ -24,6 +24,8 @@ from tailgrad.engine import (
 )
 from tailgrad.engine.watch import WeightWatch
 
+pytestmark = pytest.mark.long
+
 
 def net() -> nn.Module:
     torch.manual_seed(0)

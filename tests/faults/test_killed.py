@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 Check = Callable[[Path], None]
 Kill = dict[str, Any]
 

@@ -12,6 +12,8 @@ from PIL import Image
 from tailgrad.checks import InputError
 from tailgrad.recipes import train
 
+pytestmark = pytest.mark.long
+
 SMALL: dict[str, Any] = {
     "data": {"size": 8, "near_duplicates": False},
     "model": {"name": "resnet8"},

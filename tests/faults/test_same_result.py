@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.long
+
 
 def differing(whole: dict[str, Any], found: dict[str, Any], *but: str) -> list[str]:
     return [

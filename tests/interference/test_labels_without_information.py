@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from tailgrad.interference import Extras, Interference, class_gradients, measure
 
+pytestmark = pytest.mark.long
+
 COUNTS = {"balanced": [200] * 6, "100 to 1": [1000, 398, 158, 63, 25, 10]}
 PAIRS = np.triu_indices(6, 1)
 

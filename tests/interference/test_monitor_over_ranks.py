@@ -17,6 +17,8 @@ from tailgrad.checks import InputError
 from tailgrad.interference import measurement
 from tailgrad.interference.monitor import Monitor
 
+pytestmark = pytest.mark.long
+
 X = torch.randn(12, 5, generator=torch.Generator().manual_seed(3))
 Y = torch.tensor([0, 0, 3, 0, 3, 1, 1, 1, 0, 0, 3, 0])
 

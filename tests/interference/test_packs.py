@@ -13,6 +13,8 @@ from torch import Tensor
 from tailgrad.interference import packs as module
 from tailgrad.interference.packs import Pack, packs, sorted_pack
 
+pytestmark = pytest.mark.long
+
 Stream = Iterator[tuple[Tensor, Tensor]]
 
 

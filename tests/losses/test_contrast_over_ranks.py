@@ -4,11 +4,14 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from tailgrad.losses import BCLLoss, NeuralCollapseLoss, NTXentLoss, SupConLoss, frozen
+
+pytestmark = pytest.mark.long
 
 X = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 Y = torch.tensor([0, 0, 3, 0, 3, 1, 1, 2])

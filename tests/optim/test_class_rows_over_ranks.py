@@ -15,6 +15,8 @@ from tailgrad.checks import InputError
 from tailgrad.optim import ClassGradientOptimizer, PCGrad, UPGrad
 from tailgrad.optim.class_rows import class_rows
 
+pytestmark = pytest.mark.long
+
 X = torch.randn(8, 5, generator=torch.Generator().manual_seed(3))
 Y = torch.tensor([0, 0, 3, 0, 3, 1, 1, 1])  # the halves share class 3 only
 COMBINERS = (UPGrad, PCGrad)

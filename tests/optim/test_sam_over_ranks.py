@@ -4,6 +4,7 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -12,6 +13,8 @@ from torch.nn import functional as F
 
 from tailgrad.optim import AsymmetricSAM
 from tailgrad.optim.asymmetric_sam import VARIANTS
+
+pytestmark = pytest.mark.long
 
 X = torch.randn(9, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 Y = torch.tensor([0, 0, 3, 0, 3, 1, 1, 1, 0])

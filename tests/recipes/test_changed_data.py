@@ -18,6 +18,8 @@ from tailgrad.recipes.compose import compose, merge
 from tailgrad.recipes.prepare import prepare
 from tailgrad.report.folders import read_study
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def growing(photos: Path, tmp_path: Path) -> Path:

@@ -32,6 +32,8 @@ from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.runs_display import RunsDisplay, read_progress
 from tailgrad.recipes.spread import Spread
 
+pytestmark = pytest.mark.long
+
 TINY: dict[str, Any] = {
     "model": {"name": "resnet32"},
     "data": {"size": 16, "near_duplicates": False},

@@ -20,6 +20,8 @@ from tailgrad.recipes.crew import crew
 from tailgrad.recipes.launch import launched
 from tailgrad.recipes.run_folder import RunFolder
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {
     "train.epochs": 2,
     "train.precision": "float32",

@@ -22,6 +22,8 @@ from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.run_config import run_config
 from tailgrad.recipes.talk import Talk
 
+pytestmark = pytest.mark.long
+
 
 class Heard(Talk):
     """What was said."""

@@ -31,6 +31,8 @@ from tailgrad.recipes.scores import score
 from tailgrad.recipes.stepping import choose_step
 from tailgrad.types import ClassInfo, StepRecord
 
+pytestmark = pytest.mark.long
+
 COUNTS = (14, 10, 7, 4, 2)
 CLASSES = ClassInfo(tuple("abcde"), COUNTS)
 TARGET = torch.arange(5).repeat_interleave(torch.tensor(COUNTS))

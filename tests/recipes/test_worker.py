@@ -24,6 +24,8 @@ from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.talk import Talk
 from tailgrad.recipes.worker import work
 
+pytestmark = pytest.mark.long
+
 TINY: dict[str, Any] = {
     "model": {"name": "resnet32"},
     "data": {"size": 16, "near_duplicates": False},

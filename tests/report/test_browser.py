@@ -39,7 +39,10 @@ MEASURES = """(() => {
       .length,
   };
 })()"""
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed"),
+]
 
 
 class Browser:

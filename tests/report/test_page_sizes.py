@@ -30,6 +30,8 @@ from tailgrad.report.study_report import study_page
 from tailgrad.report.tables import folded_if_long, matrix_table
 from tailgrad.types import ClassInfo
 
+pytestmark = pytest.mark.long
+
 SIZES = (1, 2, 12, 100, 1000)
 NUMBER = re.compile(r"-?\d+\.\d+")
 

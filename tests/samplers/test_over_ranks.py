@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader
 
 from tailgrad.samplers import ClassBalancedSampler, InstanceSampler, MPerClassSampler, StratifiedSampler
 
+pytestmark = pytest.mark.long
+
 Steps = list[list[int]]
 TARGET = [0] * 64 + [1] * 24 + [2] * 5 + [3] * 3
 SAMPLERS: dict[str, tuple[type[Any], dict[str, int]]] = {

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 # In a process of its own, whose largest memory can be told.
 PROGRAM = """
 import io, json, resource, struct, sys, time, zipfile, zlib
