@@ -58,6 +58,26 @@ def test_a_folder_in_the_layout_of_the_hub(cli: Any, run: Path, photos: Path, he
     assert "new or empty" in cli("export", run, "--pretrained", "mine").error
 
 
+def test_two_forms_at_once_are_both_written_or_neither(cli: Any, run: Path, here: Path) -> None:
+    both = ["export", run, "--onnx", "--out", "m.onnx", "--pretrained", "mine", "--json"]
+    assert "got none for square, thin" in cli(*both, "--target-prior", "round=1").error
+    assert not list(here.iterdir())
+    (here / "mine").mkdir()
+    (here / "mine" / "kept.txt").write_text("mine")
+    assert "new or empty" in cli(*both).error
+    assert [path.name for path in here.rglob("*")] == ["mine", "kept.txt"]
+    (here / "mine" / "kept.txt").unlink()
+    done = json.loads(cli(*both).out)
+    assert (done["file"], done["folder"], done["bytes"]) == (
+        "m.onnx",
+        "mine",
+        (here / "m.onnx").stat().st_size,
+    )
+    assert json.loads((here / "mine" / "config.json").read_text())["tailgrad"]["names"] == list(
+        done["description"]["names"]
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -98,3 +98,15 @@ def test_parts_are_made_of_different_digits() -> None:
     pools = _pools(load_digits().target, np.random.default_rng(0))
     sets = [set(np.concatenate(found).tolist()) for found in pools.values()]
     assert sum(map(len, sets)) == len(set.union(*sets)) == 1797
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 999))
+def test_with_groups_of_any_size_every_label_can_be_learnt(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = (rng.random((60, 4)) < np.array([0.5, 0.3, 0.05, 0.04])).astype(np.uint8)
+    group = rng.integers(0, 25, 60)
+    place = split_labels(rows, group, SHARES, np.random.default_rng(seed))
+    assert set(np.unique(place)) == {0, 1, 2}
+    assert all(len(set(place[group == one].tolist())) == 1 for one in set(group.tolist()))
+    assert (rows[place == 0].any(0) == rows.any(0)).all()

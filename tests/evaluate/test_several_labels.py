@@ -1,6 +1,8 @@
 """Figures of several labels against scikit-learn, pairs counted one by one, and their intervals."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from tailgrad.checks import InputError
+from tailgrad.evaluate.bootstrap import debiased_percentile
+from tailgrad.evaluate.intervals import wilson
 from tailgrad.evaluate.label_thresholds import LabelThresholds, fit_label_thresholds, probabilities
 from tailgrad.evaluate.ranking import auc, auc_interval, average_precision, ranked
 from tailgrad.evaluate.several_labels import LabelEvaluation, evaluate_labels
+from tailgrad.files import write_json
 from tailgrad.types import ClassInfo
 
 INFO = ClassInfo(("a", "b", "c"), (200, 50, 5))
@@ -157,3 +162,108 @@ def test_a_label_of_another_name_is_not_found() -> None:
     with pytest.raises(InputError, match="label must be one of 3, got 'd'"):
         evaluate_labels(z, y, INFO, resamples=0).row("d")
     assert LabelThresholds(np.array([0.5]), (False,)).apply([[0.0]]).tolist() == [[1]]
+
+
+def noisy(rng: np.random.Generator, images: int, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    y = (rng.random((images, len(shares))) < shares).astype(int)
+    return y + rng.normal(size=y.shape), y
+
+
+def test_mean_average_precision_of_endless_images_is_inside() -> None:
+    """Plain percentiles hold it in half of the draws: copies in a resample push average precision up."""
+    rng, shares = np.random.default_rng(1), np.array([0.4, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02])
+    info = ClassInfo(tuple("abcdefgh"), (80, 60, 40, 20, 14, 10, 6, 4))
+    z, y = noisy(rng, 100_000, shares)
+    truth = np.mean([average_precision(z[:, k], y[:, k]) for k in range(8)])
+    inside = 0
+    for seed in range(25):
+        z, y = noisy(rng, 200, shares)
+        found = evaluate_labels(z, y, info, resamples=100, seed=seed).mean_average_precision
+        inside += found.low <= truth <= found.high  # type: ignore[operator]
+    assert inside >= 19  # 0.9 of 25 and more fall short of it in one of 100 cases
+
+
+def test_ends_without_bias_are_those_of_the_draws_moved() -> None:
+    draws = np.array([0.2, 0.4, 0.6, 0.8])
+    even = debiased_percentile(0.5, draws, 0.5)  # the draws' mean: nothing to move
+    assert (even.low, even.high) == pytest.approx(tuple(np.quantile(draws, [0.25, 0.75])))
+    lifted = debiased_percentile(0.4, draws, 0.5)  # 0.1 above it: moved by 0.1 and 0.2
+    assert (lifted.low, lifted.high) == pytest.approx((0.35 - 0.2, 0.65 - 0.1))
+    sunk = debiased_percentile(0.6, draws, 0.5)
+    assert (sunk.low, sunk.high) == pytest.approx((0.35 + 0.1, 0.65 + 0.2))
+    ends = debiased_percentile(0.99, np.array([0.9, 0.95, 1.0]), 0.5)
+    assert (ends.low, ends.high) == pytest.approx((0.925 + 0.04, 1.0))
+    point = debiased_percentile(0.7, np.full(9, 0.7))
+    assert point.low == point.value == point.high
+
+
+def test_a_label_that_every_test_image_has_counts_where_it_has_figures(tmp_path: Path) -> None:
+    """Its average precision is 1 and its AUC unknown; groups and the whole take the same labels."""
+    z, y = drawn(40)
+    y[:, 0] = 1
+    found = evaluate_labels(z, y, INFO, resamples=20)
+    many = next(group for group in found.groups if group.name == "many")
+    assert many.average_precision.value == 1
+    assert math.isnan(many.auc.value)
+    parts = [
+        group.average_precision.value for group in found.groups if group.name in ("many", "medium", "few")
+    ]
+    assert np.mean(parts) == pytest.approx(found.mean_average_precision.value)
+    assert found.macro_auc.value == pytest.approx(roc_auc_score(y[:, 1:], z[:, 1:], average="macro"))
+    stored = json.loads(write_json(tmp_path / "test.json", found.to_dict()).read_text())
+    again = LabelEvaluation.from_dict(stored)
+    assert str(next(group for group in again.groups if group.name == "many").auc) == "nan"
+
+
+def test_without_any_auc_the_rest_is_there(tmp_path: Path) -> None:
+    z, _ = drawn(12)
+    found = evaluate_labels(z, np.ones((12, 3)), INFO, resamples=20)
+    assert found.undefined == {"average_precision": 0, "auc": 3}
+    assert found.mean_average_precision.value == 1
+    assert [group.name for group in found.groups][:3] == ["many", "medium", "few"]
+    again = LabelEvaluation.from_dict(
+        json.loads(write_json(tmp_path / "t.json", found.to_dict()).read_text())
+    )
+    assert str(again.macro_auc) == "nan"
+
+
+@settings(max_examples=40, deadline=None)
+@given(SCORES, st.sampled_from([math.exp, lambda s: s**3 + s, lambda s: 5 * s - 2]))
+def test_only_the_order_of_scores_counts(rows: list[tuple[float, bool]], change: object) -> None:
+    scores, has = (np.array(column) for column in zip(*rows, strict=True))
+    moved = np.array([change(one) for one in scores])  # type: ignore[operator]
+    assert average_precision(moved, has) == pytest.approx(average_precision(scores, has))
+    assert auc(moved, has) == pytest.approx(auc(scores, has))
+    assert auc(-scores, has) == pytest.approx(1 - auc(scores, has))
+    assert average_precision(scores, has) >= has.mean() * 0.999 / len(has)
+    assert average_precision(np.zeros(len(has)), has) == pytest.approx(has.mean())
+
+
+def test_figures_of_a_label_without_one_of_the_sides_are_unknown() -> None:
+    assert math.isnan(average_precision([1.0, 0.0], [0, 0]))
+    assert math.isnan(auc([1.0, 0.0], [0, 0]))
+    assert math.isnan(auc([1.0, 0.0], [1, 1]))
+    assert auc_interval([1.0, 0.0], [1, 1]) is None
+    assert auc_interval([1.0, 0.0], [0, 0]) is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "has", "value"),
+    [([1, 1, 1, 1], [1, 1, 0, 0], 0.5), ([3, 2, 1, 0], [1, 1, 0, 0], 1.0), ([0, 1, 2], [1, 0, 0], 0.0)],
+)
+def test_where_placements_do_not_vary_the_interval_is_wilson_of_the_smaller_side(
+    scores: list[int], has: list[int], value: float
+) -> None:
+    found = auc_interval(scores, has)
+    wide = wilson(value * min(sum(has), len(has) - sum(has)), min(sum(has), len(has) - sum(has)))
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((value, wide.low, wide.high))
+    assert found.how.endswith("of the smaller side")
+
+
+def test_thresholds_of_saturated_probabilities_tell_the_images_apart_that_can_be() -> None:
+    """Above a logit of 36 neighbouring probabilities are neighbouring numbers, with none between."""
+    z, y = np.array([[37.5], [36.0]]), np.array([[1], [0]])
+    assert fit_label_thresholds(z, y).apply(z).tolist() == [[1], [0]]
+    z = np.array([[36.0], [35.9], [35.0]])
+    assert fit_label_thresholds(z, np.array([[1], [1], [0]])).apply(z).tolist() == [[1], [1], [0]]

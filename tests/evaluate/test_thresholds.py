@@ -30,6 +30,16 @@ def test_lies_midway_and_prefers_fewer_alarms() -> None:
     assert tune_threshold([0.9, 0.6, 0.5, 0.4], [True, False, False, True]).value == pytest.approx(0.75)
 
 
+@given(st.floats(0, 1, exclude_min=True), st.integers(1, 4))
+def test_the_middle_of_neighbouring_numbers_is_not_the_lower_one(high: float, steps: int) -> None:
+    low = high
+    for _ in range(steps):
+        low = float(np.nextafter(low, 0))
+    found = tune_threshold([high, low], [True, False])
+    assert low < found.value <= high
+    assert found.f1.value == 1
+
+
 def test_survives_json_and_takes_tensors() -> None:
     found = tune_threshold(torch.tensor([0.9, 0.2]), torch.tensor([1, 0]))
     assert Threshold.from_dict(json.loads(json.dumps(found.to_dict()))) == found

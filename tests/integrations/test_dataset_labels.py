@@ -122,3 +122,30 @@ def test_classes_are_counted_as_the_model_has_them() -> None:
     with pytest.raises(InputError, match="below the 2 classes of the model, got 2; give the model 3 classes"):
         count_labels(np.array(LABELS), 2)
     assert checked_labels(torch.tensor(LABELS)).dtype == np.int64
+
+
+class Formatted(Columns):
+    """A Hugging Face data set that shows its columns through a transform, or only some of them."""
+
+    def with_format(self, kind: Any) -> Columns:
+        assert kind is None
+        return Columns(**self.columns)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        raise KeyError(name)
+
+
+def test_a_transform_of_the_images_does_not_hide_the_labels() -> None:
+    assert dataset_labels(Formatted(image=[0] * 4, label=LABELS)).tolist() == LABELS
+
+
+def test_labels_of_a_real_data_set_are_found_in_every_format() -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"image": [0.5] * 4, "label": LABELS})
+
+    def transform(batch: dict[str, list[Any]]) -> dict[str, Any]:
+        return {"pixel_values": [torch.tensor(value) for value in batch["image"]], "labels": batch["label"]}
+
+    for found in (rows, rows.with_transform(transform), rows.with_format("torch", columns=["image"])):
+        assert dataset_labels(found).tolist() == LABELS
+    assert dataset_labels(rows.with_transform(transform).select([2, 0])).tolist() == [1, 2]

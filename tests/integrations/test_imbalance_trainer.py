@@ -333,3 +333,16 @@ def test_labels_under_another_name_are_noticed(tmp_path: Path) -> None:
     # transformers up to 4.49 says it in its own words
     with pytest.raises(ValueError, match="labels must be in the batch under that name|did not return a loss"):
         made.train()
+
+
+@pytest.mark.parametrize(("asked", "told"), [(0.3, 1), (1.2, 2), (2.5, 3), (3.0, 3)])
+def test_a_part_of_an_epoch_is_an_epoch_as_the_trainer_counts(
+    tmp_path: Path, asked: float, told: int
+) -> None:
+    """``defer=0.5`` of 2.5 epochs, which the Trainer runs as 3, begins after the epoch of that share of 3."""
+    arguments = {"max_steps": -1, "num_train_epochs": asked, "per_device_train_batch_size": 24}
+    knob = {"sampler": "progressive"}
+    made = trainer_of(tmp_path, Seen(), numbered(), class_imbalance=knob, arguments=arguments)
+    made.train()
+    assert made.state.num_train_epochs == told
+    assert made.imbalance.filled["epochs"] == told

@@ -275,6 +275,19 @@ def test_standardising_makes_scales_and_offsets_irrelevant() -> None:
     assert np.isfinite(TailgradClassifier(**TINY).fit(constant, y).predict_proba(constant)).all()
 
 
+def test_a_column_of_one_value_is_no_lever() -> None:
+    """The deviation of equal numbers is rounding: divided by it, the next number would be 1e8 away."""
+    x, y = tail(4, (30, 10, 5))
+    flat = np.c_[x, np.full(len(x), 0.1)]
+    assert flat[:, 3].std() > 0
+    model = TailgradClassifier(**TINY).fit(flat, y)
+    assert model.scale_[3] == 1
+    moved = flat + np.array([0.0, 0.0, 0.0, 1e-3])
+    np.testing.assert_allclose(model.predict_proba(moved), model.predict_proba(flat), atol=1e-2)
+    tiny = np.c_[x, np.where(np.arange(len(x)) % 2, 0.0, 1e-300)]
+    assert np.isfinite(TailgradClassifier(**TINY).fit(tiny, y).predict_proba(tiny)).all()
+
+
 # Training
 
 
@@ -449,3 +462,27 @@ def test_a_loss_that_runs_away_is_told() -> None:
     model = TailgradClassifier(optimizer="sgd", learning_rate=1e30, standardize=False, **TINY)
     with pytest.raises(InputError, match="learning_rate must keep the loss finite"):
         model.fit(1e6 * x, y)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"hidden": 8}, r"hidden must hold widths, got 8; write \(64,\)"),
+        ({"hidden": "ab"}, "hidden must hold widths, got 'ab'"),
+        ({"network_options": [("dropout", 0.1)]}, r"network_options must be a mapping or None, got \[\("),
+        ({"loss": "focal", "loss_options": "gamma"}, "loss_options must be a mapping or None, got 'gamma'"),
+        (
+            {"loss": "focal", "loss_options": {"reduction": "none"}},
+            "loss_options must leave one number a batch, got reduction='none'",
+        ),
+    ],
+)
+def test_options_of_another_kind_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        TailgradClassifier(**{**TINY, **options}).fit(*tail(0))
+
+
+def test_widths_may_come_as_an_array() -> None:
+    widths = np.array([8, 4])
+    model = TailgradClassifier(hidden=widths, epochs=1, random_state=0).fit(*tail(0))
+    assert model.module_.backbone.channels == 4

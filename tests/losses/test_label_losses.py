@@ -162,3 +162,68 @@ def test_class_indices_and_other_numbers_are_refused(made: type) -> None:
         loss(torch.zeros(2, 2), torch.tensor([[0, 2], [1, 0]]))
     with pytest.raises(InputError, match="one column for each of the 2 classes counted, got 3"):
         loss(torch.zeros(2, 3), torch.zeros(2, 3))
+
+
+def every_loss() -> dict[str, torch.nn.Module]:
+    counts = {"class_counts": [12, 9, 6, 4], "num_samples": 24}
+    return {
+        "bce": BinaryCrossEntropyLoss(),
+        "asl": MultiLabelAsymmetricLoss(),
+        "distribution_balanced": DistributionBalancedLoss(**counts),
+        "soft_f1": MultiLabelSoftF1Loss(),
+        "pairwise": PairwiseAUCLoss(),
+        "reweighted": ReweightedAUCLoss(**counts),
+    }
+
+
+@pytest.mark.parametrize("name", every_loss())
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_logits_of_half_precision_are_computed_on_in_single(name: str, kind: torch.dtype) -> None:
+    loss, (z, y) = every_loss()[name], drawn()
+    leaf = z.to(kind).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(leaf, y.to(torch.uint8))
+    value.backward()
+    assert value.dtype == torch.float32
+    assert float(value.detach()) == pytest.approx(float(loss(z.to(kind).double(), y)), rel=1e-5)
+    assert leaf.grad is not None
+    assert leaf.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", every_loss())
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_logits_of_any_size_and_images_without_labels_give_finite_gradients(name: str, size: float) -> None:
+    z, y = drawn()
+    y[1] = 0
+    leaf = (size * z).float().requires_grad_()
+    every_loss()[name](leaf, y).backward()
+    assert leaf.grad is not None
+    assert leaf.grad.isfinite().all()
+
+
+def test_the_distribution_balanced_loss_is_its_formula_image_by_image() -> None:
+    z, y = drawn()
+    counts, images = [12, 9, 6, 4], 24
+    wanted = 0.0
+    for i in range(len(z)):
+        for k, n in enumerate(counts):
+            rarities = sum(1 / counts[j] for j in range(4) if y[i, j])
+            share = (1 / n) / rarities if rarities else math.inf
+            weight = 0.1 + (1 / (1 + math.exp(-10 * (share - 0.2))) if rarities else 1.0)
+            v = float(z[i, k]) + 0.05 / 2 * math.log(n / (images - n))
+            against, scale = (-v, 1.0) if y[i, k] else (2 * v, 2.0)
+            wrong = 1 / (1 + math.exp(-against))
+            wanted += weight * wrong**2 * -math.log(1 - wrong) / scale
+    found = DistributionBalancedLoss(counts, num_samples=images)(z, y)
+    assert float(found) == pytest.approx(wanted / z.numel(), rel=1e-6)
+
+
+def test_the_asymmetric_loss_is_its_formula_image_by_image() -> None:
+    z, y = drawn()
+    wanted = 0.0
+    for one, has in zip(z.flatten().tolist(), y.flatten().tolist(), strict=True):
+        s = 1 / (1 + math.exp(-one))
+        shifted = min(1 - s + 0.05, 1.0)
+        wanted -= (1 - s) * math.log(s) if has else (1 - shifted) ** 4 * math.log(shifted)
+    assert float(MultiLabelAsymmetricLoss(reduction="sum")(z, y)) == pytest.approx(wanted)
+    assert float(MultiLabelAsymmetricLoss()(z, y)) == pytest.approx(wanted / len(z))

@@ -214,6 +214,25 @@ def test_a_label_that_cannot_be_learnt_is_refused_with_the_remedy(
         )
 
 
+@pytest.mark.parametrize(("part", "words"), [("val", "validation"), ("test", "test")])
+def test_a_part_without_any_label_is_refused_before_training(
+    photos: Path, tmp_path: Path, part: str, words: str
+) -> None:
+    rows = list(csv.DictReader(photos.read_text().splitlines()))
+    for i, row in enumerate(rows):
+        row["split"] = ("train", "train", "val", "test")[i // 4 % 4]
+        row["labels"] = "" if row["split"] == part else row["labels"]
+    with (photos.parent / "bare.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    keys = {**BARE, "data": {"labels_column": "labels", "label_separator": "|", "group_duplicates": False}}
+    where = photos.parent / "bare.csv"
+    with pytest.raises(InputError, match=f"{words} images must have a label, got none in [0-9]+; give"):
+        train(where, regime="digits-multi", overrides=keys, out=tmp_path / "run", console=None)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def test_methods_are_compared_by_figures_of_the_task(tmp_path: Path) -> None:
     study = compare(
         "patterns-multi-lt",

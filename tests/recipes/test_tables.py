@@ -176,6 +176,14 @@ def test_a_changed_table_is_another_split(patients: Path, tmp_path: Path) -> Non
         train(patients, method="ce", overrides=above, out=run.folder, resume=True, console=None)
 
 
+@pytest.mark.parametrize("method", ["hist_gradient_boosting", "self_paced_ensemble"])
+def test_what_needs_a_network_says_that_trees_have_none(runs: dict[str, RunFolder], method: str) -> None:
+    said = f"must be that of a network, got .* of {method}, which has none; take a run of another method"
+    for measured in (restore, diagnose):
+        with pytest.raises(InputError, match=said):
+            measured(str(runs[method].path))
+
+
 @pytest.fixture(scope="module")
 def small() -> Source:
     return open_generated_rows(rows=150, factor=14)
@@ -227,6 +235,26 @@ def test_correcting_twice_is_refused(small: Source, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match="corrected more than once|over-corrected|twice"):
             train(small, method=method, overrides={"train": {"epochs": 1}}, out=tmp_path / "r", console=None)
+
+
+@pytest.mark.parametrize(
+    ("resample", "estimator"),
+    [
+        ({"name": "smote"}, {"name": "self_paced_ensemble", "options": {"n_estimators": 2}}),
+        (
+            {"name": "random_over", "options": {"sampling_strategy": 0.5}},
+            {"name": "hist_gradient_boosting", "options": {"max_iter": 2, "class_weight": "balanced"}},
+        ),
+    ],
+)
+def test_what_evens_the_classes_out_does_so_however_many_rows_were_made(
+    small: Source, tmp_path: Path, resample: dict[str, Any], estimator: dict[str, Any]
+) -> None:
+    """Balanced subsets and weights go by the rows they are given: the prior is even, and not reversed."""
+    method = {"name": "x", "resample": resample, "estimator": estimator}
+    run = train(small, method=method, out=tmp_path / "r", console=None)
+    prior = RunFolder(run.folder).result()["prior"]
+    assert prior["prior"] == pytest.approx([0.5, 0.5])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,10 @@
 """Eight bits: what they may change of an answer, and what they cost each class."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -10,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tailgrad.checks import InputError
+from tailgrad.recipes import RunFolder
+from tailgrad.ship import export, predict
 from tailgrad.ship.convert import WithProbabilities, converted
 from tailgrad.ship.int8 import cost, quantized
 
@@ -117,3 +124,36 @@ def test_cost_counts_image_by_image(target: list[int], seed: int) -> None:
         if own:
             assert row["before"]["value"] == pytest.approx(sum(b == k for b, _ in own) / len(own))
             assert row["after"]["low"] <= row["after"]["value"] <= row["after"]["high"]
+
+
+@pytest.mark.parametrize("shift", [None, [0.0, 2.0, -1e4]])
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 3, 3), nn.Sequential(nn.Flatten(), nn.Linear(108, 3))])
+def test_probabilities_are_those_of_the_logits(layer: nn.Module, shift: list[float] | None) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 3, 6, 6), np.uint8)
+    bias = None if shift is None else torch.tensor(shift)
+    whole = WithProbabilities(Scaled(layer), 0.7, bias).eval().requires_grad_(False)
+    _, model = next(converted(whole, torch.from_numpy(images[:2])))
+    small = onnxruntime.InferenceSession(quantized(model, images), providers=["CPUExecutionProvider"])
+    logits, shares = small.run(["logits", "probabilities"], {"images": images})
+    wanted = np.exp(logits / 0.7 + (0 if shift is None else shift))
+    np.testing.assert_allclose(shares, wanted / wanted.sum(1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("target", [None, [0.9, 0.1, 0.0]])
+def test_the_cost_is_that_of_the_decisions_that_are_shipped(
+    run: Path, photos: Path, altered: Callable[..., Path], tmp_path: Path, target: Any
+) -> None:
+    """A target prior decides, or the threshold of a class in focus, as they do in ``predict``."""
+    names = ("round", "square", "thin")
+    folder = altered(focus={"class": "square", "threshold": 0.0})
+    found = export(folder, tmp_path / "m.onnx", int8=True, target_prior=target).description.int8["classes"]
+    rows = RunFolder(folder).path / "split.json"
+    test = json.loads(rows.read_text())["parts"]["test"]
+    plain = predict(export(folder, tmp_path / "f.onnx", target_prior=target).file, [photos])
+    chosen = {str(Path(one.file).relative_to(photos)): one.name for one in plain}
+    for k, row in enumerate(found):
+        own = [chosen[name] for name, label in zip(test["names"], test["labels"], strict=True) if label == k]
+        assert row["before"]["value"] == pytest.approx(np.mean([name == names[k] for name in own]))
+    if target is None:
+        assert [row["before"]["value"] for row in found] == [0, 1, 0]
+        assert [row["changed"] for row in found] == [0, 0, 0]

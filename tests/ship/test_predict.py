@@ -2,12 +2,17 @@
 
 import csv
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tailgrad.checks import InputError
-from tailgrad.ship import Prediction, predict, write_predictions
+from tailgrad.recipes import RunFolder
+from tailgrad.ship import Prediction, predict, save_pretrained, write_predictions
 
 
 @pytest.fixture(params=["run", "artefact"])
@@ -92,6 +97,8 @@ def test_places_and_numbers_that_do_not_fit_are_named(model: Path, photos: Path,
         predict(model, [tmp_path / "nowhere"])
     with pytest.raises(InputError, match="top_k must be in"):
         predict(model, [photos], top_k=0)
+    with pytest.raises(InputError, match="top_k must be a whole number, got 2.5"):
+        predict(model, [photos], top_k=2.5)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="abstain must be in"):
         predict(model, [photos], abstain=1.5)
     with pytest.raises(InputError, match="did you mean 'thin'"):
@@ -118,3 +125,94 @@ def test_names_with_commas_and_quotes_survive_the_table(tmp_path: Path) -> None:
     with path.open(newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert (row["path"], row["class_1"], row["class_2"], row["abstained"]) == (odd, odd, "x", "true")
+
+
+@pytest.mark.parametrize(
+    "name", ["a b,c.png", "a\u2028b.png", "a\x85b.png", "a\nb.png", 'a"b.png', "\u732b.png"]
+)
+def test_lists_name_files_of_any_name(artefact: Path, photos: Path, tmp_path: Path, name: str) -> None:
+    shutil.copy(photos / "thin" / "00.png", tmp_path / name)
+    with (tmp_path / "l.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["path", "label"], [name, "thin"], [name, "thin"]])
+    found = predict(artefact, tmp_path / "l.csv")
+    assert [one.file for one in found] == [str(tmp_path / name)] * 2
+    assert not any(one.error for one in found)
+
+
+def test_a_line_of_a_list_is_counted_as_an_editor_does(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("path\n\n\u2028.png\n", "utf-8")
+    with pytest.raises(InputError, match=r"line 3 of l\.csv must name an image file, got"):
+        predict(artefact, tmp_path / "l.csv")
+
+
+def test_one_path_need_not_be_in_a_list(model: Path, photos: Path) -> None:
+    place = photos / "thin" / "00.png"
+    assert predict(model, place) == predict(model, str(place)) == predict(model, [place])
+
+
+@pytest.fixture(scope="module")
+def odd_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Turned, grey, transparent, with a palette, of 16 bits, of one pixel, no image at all."""
+    folder = tmp_path_factory.mktemp("odd \u00fc")
+    random = np.random.default_rng(3)
+    image = Image.fromarray(random.integers(0, 255, (70, 50, 3), np.uint8))
+    turned = Image.Exif()
+    turned[274] = 6
+    image.save(folder / "turned.jpg", exif=turned)
+    for mode, name in {"L": "a.png", "P": "b.gif", "RGBA": "c.png", "CMYK": "d.jpg", "RGB": "e.webp"}.items():
+        image.convert(mode).save(folder / name)
+    Image.fromarray(random.integers(0, 65535, (40, 40), np.uint16)).save(folder / "deep.png")
+    image.resize((1, 1)).save(folder / "one.png")
+    image.resize((900, 3)).save(folder / "wide.PNG")
+    (folder / "empty.jpg").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize("wish", [{}, {"target_prior": "train", "abstain": 0.4, "top_k": 9}])
+def test_a_run_its_file_and_its_folder_say_the_same_of_odd_pictures(
+    run: Path, artefact: Path, odd_pictures: Path, tmp_path: Path, wish: dict[str, Any]
+) -> None:
+    images = [odd_pictures, odd_pictures / "empty.jpg", odd_pictures / "turned.jpg"]
+    wanted = predict(run, images, **wish)
+    assert [Path(one.file).name for one in wanted if one.error] == ["empty.jpg", "empty.jpg"]
+    again = predict(save_pretrained(run, tmp_path / "hf"), images, **wish)
+    assert [one for one in again if not one.error] == [one for one in wanted if not one.error]
+    for one, other in zip(predict(artefact, images, **wish), wanted, strict=True):
+        assert (one.file, one.name, one.error, one.abstained) == (
+            other.file,
+            other.name,
+            other.error,
+            other.abstained,
+        )
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+        assert [name for name, _ in one.top] == [name for name, _ in other.top]
+
+
+def test_the_columns_do_not_hang_on_what_can_be_read(tmp_path: Path) -> None:
+    text = write_predictions(
+        tmp_path / "p.csv", [Prediction("a.png", "", float("nan"), (), "empty")]
+    ).read_text()
+    assert text == "path,predicted,probability,class_1,probability_1,abstained,error\na.png,,,,,,empty\n"
+    assert write_predictions(tmp_path / "n.csv", []).read_text() == text.splitlines()[0] + "\n"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda result: result["classes"]["names"].reverse(),
+        lambda result: result["classes"]["names"].pop(),
+        lambda result: result["classes"].update(names=["a", "b", "c"]),
+        lambda result: result["classes"].update(counts=[0, 0, 0]),
+        lambda result: result["classes"].update(counts=["a", "b", "c"]),
+        lambda result: result["prior"]["prior"].pop(),
+        lambda result: result["prior"].update(prior=["a", "b", "c"]),
+        lambda result: result.update(prior=[1]),
+    ],
+)
+def test_a_result_of_another_network_is_refused(
+    run: Path, photos: Path, altered: Callable[..., Path], spoil: Callable[[Any], Any]
+) -> None:
+    result = RunFolder(run).result()
+    spoil(result)
+    with pytest.raises(InputError, match=r"result\.json must hold what tailgrad writes"):
+        predict(altered(**result), photos / "thin" / "00.png", target_prior="train")

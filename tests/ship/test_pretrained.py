@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,14 @@ def test_what_is_neither_a_folder_nor_a_name_on_the_hub_is_refused(name: str) ->
         from_pretrained(name)
 
 
+def test_a_file_is_no_folder(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(artefact.parent.parent)
+    with pytest.raises(
+        InputError, match=r"got the file '.*model.onnx'; an exported file is for tailgrad.predict"
+    ):
+        from_pretrained(f"{artefact.parent.name}/{artefact.name}")  # looks like owner/name on the hub
+
+
 def test_only_files_of_the_layout_are_fetched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
@@ -165,6 +174,59 @@ def test_a_folder_that_holds_files_is_left_alone(run: Path, copy: Path) -> None:
     with pytest.raises(InputError, match="new or empty"):
         save_pretrained(run, copy)
     assert (copy / "README.md").read_bytes() == before
+
+
+def test_a_result_that_makes_no_card_leaves_no_folder(altered: Callable[..., Path], tmp_path: Path) -> None:
+    prior = {"prior": [0.2, 0.3, 0.5], "components": [3]}
+    with pytest.raises(InputError, match=r"result\.json must hold what tailgrad writes, got TypeError"):
+        save_pretrained(altered(prior=prior), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_a_class_in_focus_decides_as_the_run_does(
+    photos: Path, altered: Callable[..., Path], run: Path, tmp_path: Path
+) -> None:
+    shares = sorted(one.probabilities[2] for one in predict(run, [photos]))
+    folder = altered(focus={"class": "thin", "threshold": shares[len(shares) // 2]})
+    place = save_pretrained(folder, tmp_path / "out")
+    wanted = predict(folder, [photos])
+    assert {one.name == "thin" for one in wanted} == {True, False}
+    assert predict(place, [photos]) == wanted
+    card = (place / "README.md").read_text()
+    threshold = f"{shares[len(shares) // 2]:.4g}"
+    assert f"`predict` chooses thin wherever its probability reaches {threshold}" in card
+    assert "`predict` chooses" not in (save_pretrained(run, tmp_path / "b") / "README.md").read_text()
+
+
+def test_a_card_of_many_classes_says_where_the_others_are(folder: Path) -> None:
+    from tailgrad.ship.model_card import model_card
+
+    about = from_pretrained(folder).description
+    names = [f"c{k:03d}" for k in range(203)]
+    many = about.model_copy(
+        update={
+            "names": tuple(names),
+            "counts": (1,) * 203,
+            "prior": (1 / 203,) * 203,
+            "per_class": [about.per_class[0] | {"name": name} for name in names],
+        }
+    )
+    text = model_card(many, "many")
+    assert text.count("3 further classes are in `config.json`.") == 2
+    assert (text.count("| c199 |"), text.count("| c200 |")) == (2, 0)
+
+
+def test_a_card_says_what_is_not_known(folder: Path) -> None:
+    from tailgrad.ship.model_card import interval, model_card
+
+    about = from_pretrained(folder).description
+    bare = about.model_copy(update={"per_class": [], "prior": None, "conflict": [], "headline": {}})
+    text = model_card(bare, "bare")
+    assert "No test figures are known." in text
+    assert "The prior that the probabilities stand for is not known." in text
+    assert "## Conflict" not in text
+    assert interval({"value": None}) == "unknown"
+    assert interval({"value": 0.5, "low": None, "high": 0.6}) == "0.500"
 
 
 def test_public_names() -> None:

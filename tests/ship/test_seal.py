@@ -37,6 +37,12 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
         list(fields(memoryview(data)))
 
 
+@pytest.mark.parametrize("number", [0, 2**29, 2**29 + 13, 2**40 + 13])
+def test_numbers_that_another_reader_would_cut_off_are_refused(number: int) -> None:
+    with pytest.raises(ValueError, match=f"a field of number {number} at byte"):
+        list(fields(memoryview(entry(number, b"x"))))
+
+
 def test_the_reader_agrees_with_protobuf() -> None:
     onnx = pytest.importorskip("onnx")
     model = onnx.ModelProto(ir_version=8, producer_name="x")
@@ -115,6 +121,7 @@ def test_a_later_version_is_named() -> None:
         {"names": ["a", "a"]},
         {"names": ["a", "b", "c"]},
         {"counts": [1, -1]},
+        {"counts": [0, 0]},
         {"temperature": 0},
         {"temperature": float("nan")},
         {"prior": [0.5, 0.4]},

@@ -23,10 +23,12 @@ GIVEN = {"cat": 0.2, "dog": 0.3, "x=y": 0.5}
         ("p.json", "[0.2, 0.3, 0.5]"),
         ("p.yaml", "dog: 0.3\ncat: 0.2\nx=y: 0.5\n"),
         ("p.csv", "class,frequency\nx=y,0.5\ncat,0.2\n\ndog,0.3\n"),
+        ("p.csv", "\ufeffclass,frequency\r\nx=y,0.5\r\ncat,0.2\r\ndog,0.3\r\n"),
+        ("p.json", "\ufeff" + json.dumps(GIVEN)),
     ],
 )
 def test_files_of_every_kind(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode())
     assert target_prior(tmp_path / name, NAMES, COUNTS) == pytest.approx((0.2, 0.3, 0.5))
 
 
@@ -40,6 +42,8 @@ def test_files_of_every_kind(tmp_path: Path, name: str, text: str) -> None:
         ("train", (0.6, 0.3, 0.1)),
         ("cat=1,dog=0,x=y=0", (1, 0, 0)),
         ([0.333, 0.333, 0.333], (1 / 3, 1 / 3, 1 / 3)),
+        (np.array([0.25, 0.25, 0.5], np.float32), (0.25, 0.25, 0.5)),
+        (dict(zip(NAMES, np.array([0.25, 0.25, 0.5], np.float32), strict=True)), (0.25, 0.25, 0.5)),
     ],
 )
 def test_words_and_numbers(given_as: object, wanted: tuple[float, ...]) -> None:
@@ -61,6 +65,8 @@ def test_words_and_numbers(given_as: object, wanted: tuple[float, ...]) -> None:
         ("cat=often,dog=0.5,x=y=0.2", "'cat'='often'; give a number"),
         ("cat=0.5,cat=0.5", "'cat' twice"),
         ("unifrom", "must be uniform, train, class=frequency"),
+        ("cat=0.5,dog", "'dog'=''; give a number"),
+        (3, "must be class frequencies, got 3; give a mapping"),
         ("missing.json", "must be a readable file, got missing.json"),
     ],
 )
@@ -103,6 +109,30 @@ def test_the_shift_is_bayes_rule(before: list[float], after: list[float], likeli
 def test_a_class_that_does_not_occur_is_never_predicted() -> None:
     found = softmax(np.array([[9.0, 0.0, 0.0]]) + prior_shift([0.8, 0.1, 0.1], [0, 0.5, 0.5]))
     assert found[0, 0] < 1e-20
+    sure = softmax(np.array([[500.0, 0.0, 0.0]]) + prior_shift([0.8, 0.1, 0.1], [0, 0.5, 0.5]))
+    assert sure.tolist() == [[0.0, 0.5, 0.5]]
+
+
+def test_a_class_never_seen_that_does_not_occur_gets_nothing() -> None:
+    found = softmax(np.array([[1.0, 7.0, 0.0]]) + prior_shift([0.5, 0, 0.5], [0.5, 0, 0.5]))
+    np.testing.assert_allclose(found, softmax(np.array([[1.0, -np.inf, 0.0]])))
+
+
+@pytest.mark.parametrize("odd", ["a,b", "a,b=c", "a\u2028b", "a\nb", 'a "b"'])
+def test_names_of_any_kind_are_found(tmp_path: Path, odd: str) -> None:
+    names = ("plain", odd)
+    quoted = odd.replace('"', '""')
+    (tmp_path / "p.csv").write_text(f'class,frequency\n"{quoted}",0.75\nplain,0.25\n', "utf-8")
+    assert target_prior(tmp_path / "p.csv", names, (1, 1)) == (0.25, 0.75)
+    if odd.count("=") == 0:
+        assert target_prior(f"{odd}=0.75,plain=0.25", names, (1, 1)) == (0.25, 0.75)
+        assert target_prior(f"plain=0.25,{odd}=0.75", names, (1, 1)) == (0.25, 0.75)
+
+
+@pytest.mark.parametrize("word", ["uniform", "train"])
+def test_words_take_counts(word: str) -> None:
+    with pytest.raises(InputError, match=rf"class by class, got '{word}' for a model without counts"):
+        target_prior(word, NAMES, (0, 0, 0))
 
 
 def test_uniform_leaves_out_what_was_never_seen() -> None:

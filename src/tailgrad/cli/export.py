@@ -64,10 +64,14 @@ def export(
     with loading(quiet):
         import tailgrad.ship as ship
     if pretrained is not None:
-        made["folder"] = str(ship.save_pretrained(run, pretrained))
-    if onnx:
+        from tailgrad.ship.pretrained import check_new
+
+        check_new(pretrained)
+    if onnx:  # first: more can stand against it, and then no folder is left behind
         wish = {"int8": int8, "calibrate": calibrate, "target_prior": target_prior, "abstain": abstain}
         made |= _exported(run, out, quiet, wish)
+    if pretrained is not None:
+        made["folder"] = str(ship.save_pretrained(run, pretrained))
     (show_json if as_json else _show)(made)
 
 

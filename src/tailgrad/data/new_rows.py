@@ -1,14 +1,19 @@
 """Rows to classify: a table with the columns that a run was trained with."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from tailgrad.checks import InputError, nearest
-from tailgrad.data.table import TableRows, read_table
-from tailgrad.data.table_columns import Categories, column_of
+from tailgrad.data.table import TableRows, class_words, read_table
+from tailgrad.data.table_columns import Categories, Column, column_of
 from tailgrad.data.table_encoding import Encoded, TableEncoding
+
+_NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class NewRows(NamedTuple):
@@ -28,6 +33,9 @@ class NewRows(NamedTuple):
 def open_new_rows(table: Any, encoding: TableEncoding) -> NewRows:
     """Read rows by the encoding of a run; columns that it does not know are passed over and said.
 
+    A file says of its own rows alone what is a number: ``007`` is 7 in one and a word in another. So a word
+    that training has not seen is taken for one that it has where both are the same number or truth value.
+
     Args:
         table: as for ``open_table``; the target column may be there or not.
         encoding: of the run.
@@ -44,7 +52,7 @@ def open_new_rows(table: Any, encoding: TableEncoding) -> NewRows:
         ([[2], [0]], ("column 'town': 1 row with a category that training has not seen",))
     """
     read = read_table(table)
-    words = [code.name for code in encoding.categories]
+    words = {code.name: code.words for code in encoding.categories}
     known = [*words, *(code.name for code in encoding.numbers)]
     for name in known:
         if name not in read.column_names:
@@ -59,6 +67,7 @@ def open_new_rows(table: Any, encoding: TableEncoding) -> NewRows:
                 f"column {column.name!r} must hold numbers, as in training, got {column.words[0][:40]!r}; "
                 "leave unknown values empty"
             )
+    columns = [_as_in_training(column, words.get(column.name, ())) for column in columns]
     encoded = encoding.encode(TableRows(columns, encoding.target))
     strangers = [
         name for name in read.column_names if name not in (*known, *encoding.dropped, encoding.target)
@@ -73,15 +82,37 @@ def _sentences(counts: Mapping[str, int], what: str) -> tuple[str, ...]:
     return tuple(f"column {name!r}: {n} row{'s'[: n - 1]} {what}" for name, n in counts.items())
 
 
+def _as_in_training(column: Column, known: Iterable[str]) -> Column:
+    if not isinstance(column, Categories):
+        return column
+    spelled = _spellings(known)
+    return replace(
+        column, words=tuple(spelled.get(word, spelled.get(_meant(word), word)) for word in column.words)
+    )
+
+
+def _spellings(known: Iterable[str]) -> dict[Decimal | str, str]:
+    """Every known word by itself, and by what it means."""
+    words = tuple(known)
+    return {**{_meant(word): word for word in reversed(words)}, **{word: word for word in words}}
+
+
+def _meant(word: str) -> Decimal | str:
+    if _NUMBER.fullmatch(word):
+        return Decimal(word)
+    return word.lower() if word.lower() in ("true", "false") else word
+
+
 def _labels(table: pa.Table, encoding: TableEncoding) -> tuple[str, ...]:
     if encoding.target not in table.column_names:
         return ()
-    column = column_of(encoding.target, table[encoding.target], category=True)
-    assert isinstance(column, Categories)  # asked for; this tells the type checker
-    for word in column.words:
-        if word not in encoding.classes:
+    spelled, found = _spellings(encoding.classes), []
+    for word in class_words(table[encoding.target]):
+        label = spelled.get(word or "", spelled.get(_meant(word or ""), ""))
+        if word and not label:
             raise InputError(
                 f"label in column {encoding.target!r} must be a class of the run, got {word!r}; "
                 f"{nearest(word, encoding.classes)}, or leave the column out"
             )
-    return tuple(column.words[k] if k >= 0 else "" for k in column.codes)
+        found.append(label)
+    return tuple(found)

@@ -1,5 +1,6 @@
 """Tables: rows of numbers and categories in a CSV or parquet file, one column of which is the class."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,13 +14,14 @@ from tailgrad.checks import InputError, nearest
 from tailgrad.data.labels import class_indices
 from tailgrad.data.parts import PARTS
 from tailgrad.data.source import Source, brought_split, safe_name
-from tailgrad.data.table_columns import Categories, Column, Indices, Numbers, column_of, remarks_on
+from tailgrad.data.table_columns import Categories, Column, Indices, Numbers, column_of, decoded, remarks_on
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLIT = "split"
 """Column that holds train, val or test, where all its values are such."""
 
 _BLANK = [*pyarrow.csv.ConvertOptions().null_values, "?"]
+_INDEX = re.compile(r"__index_level_\d+__")
 _CONTINUOUS = 50
 """Different fractional or whole values above which, where most rows have their own, a target is no class."""
 
@@ -110,9 +112,11 @@ def open_table(
 ) -> Source:
     """Open a table whose rows are examples.
 
-    Columns of numbers and dates (in days) are numeric, columns of words and of true and false are categories.
-    An empty field, NA, NaN, null and ? are missing. A column ``split`` that holds nothing but train, val and
-    test is the split. Classes are in sorted order, those that are all whole numbers in that of the numbers.
+    Columns of numbers and dates (in days) are numeric, columns of words and of true and false are categories,
+    and so is what a data frame holds as categories. The nameless index of a pandas frame is no column. An
+    empty field, NA, NaN, null and ? are missing. A column ``split`` that holds nothing but train,
+    val and test is the split. Classes are in sorted order, those that are all whole numbers in that of the
+    numbers.
 
     Args:
         table: path of a CSV (``.csv``, tab-separated ``.tsv``) or parquet file with a header, a PyArrow
@@ -159,6 +163,8 @@ def open_table(
 def read_table(table: Any) -> pa.Table:
     """A CSV or parquet file, or what is a table already, as a PyArrow table with distinct column names.
 
+    The index that pandas saves along under a name of its own, ``__index_level_0__``, is left out.
+
     Raises:
         InputError: a file that cannot be read or is of another kind, without rows, or with two columns of
             one name.
@@ -169,6 +175,7 @@ def read_table(table: Any) -> pa.Table:
     """
     found = _from_file(Path(table)) if isinstance(table, str | Path) else _from_object(table)
     found = found.rename_columns([name.strip() for name in found.column_names])
+    found = found.select([i for i, name in enumerate(found.column_names) if not _INDEX.fullmatch(name)])
     twice = [name for name in dict.fromkeys(found.column_names) if found.column_names.count(name) > 1]
     if twice:
         raise InputError(f"columns must have different names, got {twice[0]!r} twice; rename one")
@@ -219,7 +226,7 @@ def _from_object(table: Any) -> pa.Table:
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise InputError(
             f"table must be a file, a PyArrow table or a data frame, got {type(table).__name__} ({error}); "
-            "give one of these"
+            "give one of these, with one kind of value in each column"
         ) from error
 
 
@@ -249,20 +256,18 @@ def _given(table: pa.Table) -> list[str]:
 
 
 def _classes(values: pa.ChunkedArray, target: str) -> tuple[Indices, tuple[str, ...]]:
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+    values = decoded(values)
+    wrong = (pa.types.is_nested, pa.types.is_binary, lambda kind: isinstance(kind, pa.BaseExtensionType))
+    if any(is_wrong(values.type) for is_wrong in wrong):
         raise InputError(
             f"target {target!r} must hold one class a row, got {values.type}; name another column"
         )
     present = values.drop_null().unique().to_pylist()
-    rows = values.to_pylist()
     if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
         _check_classes(present, len(values), target)
-        present, rows = [int(v) for v in present], [None if v is None else int(v) for v in rows]
-    names = tuple(str(value).strip() for value in sorted(present))
+    names = tuple(_word(value) for value in sorted(present))
     labels, class_names = class_indices(
-        [None if v is None else str(v) for v in rows],
+        class_words(values),
         tuple(dict.fromkeys(names)) or ("none",),
         lambda i: f"row {i} (column {target!r})",
     )
@@ -272,6 +277,20 @@ def _classes(values: pa.ChunkedArray, target: str) -> tuple[Indices, tuple[str, 
             "another column, or add rows of another class"
         )
     return labels, class_names
+
+
+def class_words(values: pa.ChunkedArray) -> list[str | None]:
+    """The class of every row as it is named: whole numbers without a point, None where it is missing.
+
+    Example:
+        >>> class_words(pa.chunked_array([[1.0, None]])), class_words(pa.chunked_array([[True]]))
+        (['1', None], ['True'])
+    """
+    return [None if value is None else _word(value) for value in decoded(values).to_pylist()]
+
+
+def _word(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def _check_classes(present: list[Any], rows: int, target: str) -> None:

@@ -20,7 +20,10 @@ _ALIKE = 0.95
 """Share of different values above which a column of words looks like an identifier."""
 
 _SOME = 20
-_MICROSECONDS_A_DAY = 86_400e6
+_MOST = 1e100
+"""Size above which a number measures nothing, and its square overflows."""
+
+_A_DAY = {"s": 86_400.0, "ms": 86_400e3, "us": 86_400e6, "ns": 86_400e9}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ Column = Numbers | Categories
 
 
 def column_of(name: str, values: pa.ChunkedArray, *, category: bool = False) -> Column:
-    """A column of a table by its type: numbers, dates (in days) and whole numbers; else categories.
+    """A column of a table by its type: numbers and dates (in days); else categories, and what is encoded so.
 
     Args:
         name: of the column.
@@ -90,7 +93,8 @@ def column_of(name: str, values: pa.ChunkedArray, *, category: bool = False) -> 
         category: take numbers as names of categories.
 
     Raises:
-        InputError: a nested or binary column, or an infinite number; column and row are named.
+        InputError: a nested or binary column, or a number that is infinite or above 1e100 in size; column and
+            row are named.
 
     Example:
         >>> column_of("colour", pa.chunked_array([["red", None, "blue"]])).codes
@@ -100,19 +104,36 @@ def column_of(name: str, values: pa.ChunkedArray, *, category: bool = False) -> 
         ...
         tailgrad.checks.InputError: column 'age' must be finite, got inf in row 1; leave the value empty ...
     """
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        values, kind = values.cast(kind.value_type), kind.value_type
-    if _is_word(kind) or category:
+    encoded, values = pa.types.is_dictionary(values.type), decoded(values)
+    if _is_word(values.type) or category or encoded:
         return _categories(name, values)
     numbers = _numbers(name, values)
-    wrong = np.flatnonzero(np.isinf(numbers))
+    wrong = np.flatnonzero(np.abs(numbers) > _MOST)
     if len(wrong):
+        first = numbers[wrong[0]]
+        wanted = "finite" if np.isinf(first) else f"at most {_MOST:g} in size"
         raise InputError(
-            f"column {name!r} must be finite, got {numbers[wrong[0]]} in row {wrong[0]}{_more(wrong)}; leave "
+            f"column {name!r} must be {wanted}, got {first} in row {wrong[0]}{_more(wrong)}; leave "
             "the value empty where it is unknown, cap it, or leave the column out with --drop"
         )
     return Numbers(name, numbers)
+
+
+def decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values one by one, where they are positions in a dictionary; a missing one is null, not NaN.
+
+    Example:
+        >>> decoded(pa.chunked_array([pa.array(["b", "a", "b"]).dictionary_encode()])).to_pylist()
+        ['b', 'a', 'b']
+    """
+    if pa.types.is_dictionary(values.type):
+        kind = values.type.value_type
+        held = pa.large_string() if pa.types.is_string_view(kind) else kind  # of views Arrow takes none
+        chunks = [chunk.dictionary.cast(held).take(chunk.indices) for chunk in values.chunks]
+        values = pa.chunked_array(chunks, held)
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    return values
 
 
 def _is_word(kind: pa.DataType) -> bool:
@@ -140,10 +161,10 @@ def _numbers(name: str, values: pa.ChunkedArray) -> Floats:
     kind = values.type
     if pa.types.is_null(kind):
         return np.full(len(values), np.nan)
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return _floats(values.cast(pa.timestamp("us", getattr(kind, "tz", None))).cast(pa.int64())) / (
-            _MICROSECONDS_A_DAY
-        )
+    if pa.types.is_date(kind):
+        values, kind = values.cast(pa.timestamp("ms")), pa.timestamp("ms")
+    if pa.types.is_timestamp(kind):
+        return _floats(values.cast(pa.int64())) / _A_DAY[kind.unit]
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise _nested(name, kind)
     return _floats(values)
@@ -173,6 +194,8 @@ def remarks_on(column: Column) -> tuple[str, ...]:
         >>> remarks_on(Categories("patient", np.arange(30), words))
         ("column 'patient' has 30 categories in 30 rows: an identifier tells nothing of new rows; ...",)
     """
+    if not column.name:
+        return ("column '' has no name, as an index that was saved along: leave it out with --drop ''",)
     n = int((~column.missing).sum())
     if isinstance(column, Numbers):
         said = f"column {column.name!r} numbers the rows: leave it out with --drop, or figures may flatter"

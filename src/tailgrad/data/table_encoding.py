@@ -15,6 +15,9 @@ from tailgrad.data.table_columns import MISSING, Categories, Indices, Numbers
 from tailgrad.files import write_text
 from tailgrad.untrusted import json_text
 
+FAR = 1e6
+"""Deviations from the mean at which numbers end; of N training rows none lies beyond the root of N."""
+
 UNSEEN = 0
 """Position of a category that training has not seen."""
 
@@ -184,7 +187,8 @@ class TableEncoding(_Part):
         for code in self.numbers:
             column = known[code.name]
             assert isinstance(column, Numbers)  # this tells the type checker
-            values.append((np.where(column.missing, code.median, column.values) - code.mean) / code.std)
+            filled_in = np.where(column.missing, code.median, column.values)
+            values.append(np.clip((filled_in - code.mean) / code.std, -FAR, FAR))
             flags += [column.missing.astype(np.float64)] if code.indicator else []
             filled[code.name] = int(column.missing.sum())
         positions = []

@@ -1,5 +1,6 @@
 """A figure and its interval."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,5 +38,6 @@ class Estimate:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Estimate":
-        """Inverse of `to_dict`."""
-        return cls(**fields)
+        """Inverse of `to_dict`; a value that JSON could not hold (null) is NaN again."""
+        value = fields["value"]
+        return cls(**{**fields, "value": math.nan if value is None else value})

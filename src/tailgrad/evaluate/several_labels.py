@@ -1,6 +1,6 @@
 """Everything that is said about one set of predictions where images have several labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailgrad.checks import InputError, in_range
-from tailgrad.evaluate.bootstrap import percentile
+from tailgrad.evaluate.bootstrap import debiased_percentile, percentile
 from tailgrad.evaluate.confusion import Floats, Values
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.groups import _RULES as RULES
@@ -24,6 +24,7 @@ FIGURES = ("mean_average_precision", "macro_auc", "macro_f1", "micro_f1", "macro
 """Figures over all labels, the headline first."""
 _BLOCK = 1_000_000
 """Weights held at once: 8 MB."""
+_Between = Callable[[float, Floats, float], Estimate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True)
 class LabelGroup:
-    """Means over a group of labels by training count, those without test images left out.
+    """Means over a group of labels by training count, each over the labels that have the figure.
 
     Args:
         name: ``many``, ``medium``, ``few``, ``head``, ``middle`` or ``tail``.
@@ -191,7 +192,8 @@ def evaluate_labels(
 
     Intervals: Wilson for precision, recall and F1 of a label, DeLong for its AUC, bootstrap over test images
     for its average precision (Wilson over its positives where no resample differs) and for every mean over
-    labels: the same images are drawn for all labels, since those of one image depend on one another.
+    labels: the same images are drawn for all labels, since those of one image depend on one another. Those of
+    average precision are freed of its bias (`debiased_percentile`).
 
     Args:
         logits: [N, L], finite.
@@ -298,7 +300,7 @@ def _row(
     if support:
         value = float(ranked(z, y.astype(np.float64), np.ones((1, len(y)))).average_precision[0])
         drawn = None if draws is None else draws.average_precision[:, k]
-        precision = _percentile(value, drawn, level, support)
+        precision = _percentile(value, drawn, level, support, debiased_percentile)
     return LabelRow(
         labels.names[k],
         labels.counts[k],
@@ -314,21 +316,24 @@ def _row(
     )
 
 
-def _percentile(value: float, draws: Floats | None, level: float, positives: int = 0) -> Estimate:
+def _percentile(
+    value: float, draws: Floats | None, level: float, positives: int = 0, between: _Between = percentile
+) -> Estimate:
     known = None if draws is None else draws[~np.isnan(draws)]
     if known is None or not len(known):
         return Estimate(value)
     if positives and np.ptp(known) == 0:
         wide = wilson(value * positives, positives, level)
         return Estimate(value, wide.low, wide.high, f"Wilson {level:.0%} over the label's images")
-    return percentile(value, known, level)
+    return between(value, known, level)
 
 
 def _mean(name: str, whole: _Draws, draws: _Draws | None, level: float, of: Sequence[int] = ()) -> Estimate:
     """Mean over labels that have the figure, with the percentiles of the same mean over resamples."""
     values = _of(getattr(whole, name), of)
     drawn = None if draws is None else _of(getattr(draws, name), of)
-    return _percentile(float(values[0]), drawn, level)
+    between = debiased_percentile if name == "average_precision" else percentile
+    return _percentile(float(values[0]), drawn, level, between=between)
 
 
 def _of(values: Floats, labels: Sequence[int]) -> Floats:
@@ -345,9 +350,8 @@ def _groups(
 ) -> tuple[LabelGroup, ...]:
     found = []
     for name, members in {**shots(counts), **thirds(counts)}.items():
-        known = tuple(k for k in members if not np.isnan(whole.auc[0, k]))
-        if known:
+        if not np.isnan(whole.average_precision[0, list(members)]).all():
             named = ("recall", "f1", "average_precision", "auc")
-            figures = (_mean(figure, whole, draws, level, known) for figure in named)
+            figures = (_mean(figure, whole, draws, level, members) for figure in named)
             found.append(LabelGroup(name, RULES[name], members, *figures))
     return tuple(found)

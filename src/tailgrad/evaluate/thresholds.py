@@ -74,6 +74,8 @@ def tune_threshold(scores: Values, is_focus: Values) -> Threshold:
     best = int(cuts[np.argmax(2 * hits[cuts] / (cuts + 1 + hits[-1]))])
     lower = ranked[best + 1] if best + 1 < len(ranked) else ranked[best]
     value = float((ranked[best] + lower) / 2)
+    if value <= lower:  # the middle of neighbouring numbers is rounded, maybe to the lower one
+        value = float(ranked[best])
     return Threshold(value, wilson_f1(int(hits[best]), int(hits[-1]), best + 1))
 
 

@@ -123,7 +123,8 @@ def _column(dataset: Any, columns: Sequence[str]) -> Any:
             f"train_dataset must have a column {' or '.join(COLUMNS)}, got {', '.join(columns)}; rename "
             f"yours by rename_column, or {_REMEDY}"
         )
-    return dataset[name][:]
+    reset = getattr(dataset, "with_format", None)  # a transform or a choice of columns may hide the labels
+    return (dataset if reset is None else reset(None))[name][:]
 
 
 def _of_items(dataset: Any) -> Any:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002 - the framework fixes the arguments of its hooks
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ class _Epochs(TrainerCallback):
 
 
 def _epochs(args: TrainingArguments) -> int | None:
-    return None if args.max_steps > 0 else max(1, round(args.num_train_epochs))
+    return None if args.max_steps > 0 else max(1, math.ceil(args.num_train_epochs))
 
 
 def _classes_of(model: Any) -> tuple[int | None, Sequence[str] | None]:

@@ -247,6 +247,11 @@ class TailgradClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         one_of("network", self.network, TABLE_BACKBONES)
         if self.rho is not None:
             in_range("rho", self.rho, 0)
+        for name in ("loss_options", "network_options"):
+            if not isinstance(value := getattr(self, name), Mapping | None):
+                raise InputError(f"{name} must be a mapping or None, got {value!r}; write {{'name': value}}")
+        if not isinstance(self.hidden, Sequence | np.ndarray | None) or isinstance(self.hidden, str):
+            raise InputError(f"hidden must hold widths, got {self.hidden!r}; write (64,) for one layer of 64")
         if self.hidden is not None and self.network != "mlp":
             raise InputError(
                 f"hidden must be None for {self.network!r}, got {self.hidden}; give network_options, such as "
@@ -274,8 +279,8 @@ class TailgradClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _take_scale(self, x: Floats) -> None:
         self.mean_, self.scale_ = np.zeros(x.shape[1]), np.ones(x.shape[1])
         if self.standardize:
-            deviation = x.std(0)
-            self.mean_, self.scale_ = x.mean(0), np.where(deviation > 0, deviation, 1.0)
+            differs = (np.ptp(x, 0) > 0) & ((deviation := x.std(0)) > 0)  # rounding spreads equal numbers
+            self.mean_, self.scale_ = x.mean(0), np.where(differs, deviation, 1.0)
 
     def _train(self, examples: Examples, held_out: Examples, seed: int) -> None:
         target = examples[1].cpu().numpy()

@@ -92,6 +92,11 @@ def make_parts(
     options = dict(asked.loss_options or {})
     if asked.loss == AUTO and options:
         raise InputError(f"loss_options must go with a named loss, got {options} for 'auto'; name the loss")
+    if options.get("reduction") == "none":
+        raise InputError(
+            "loss_options must leave one number a batch, got reduction='none'; leave it out: optimisers that "
+            "need a number an example ask for it themselves"
+        )
     if asked.class_weight is not None:
         options |= _weights(asked, name, target, classes)
     loss: nn.Module = build("losses", name, options, counts, filled=filled, section="loss")

@@ -17,6 +17,7 @@ from tailgrad.engine import load_weights
 from tailgrad.models import Classifier, create_model
 from tailgrad.posthoc import Chain
 from tailgrad.recipes.after_training import load_chain
+from tailgrad.recipes.components import NONE
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.hub import from_the_cache_only
 from tailgrad.recipes.row_parts import Unchanged
@@ -57,7 +58,8 @@ def restore(run: str | Path) -> Restored:
     """The network of a run's best epoch.
 
     Raises:
-        InputError: the folder is not a run, it has no weights yet, or they are of another network.
+        InputError: the folder is not a run, its classifier is no network, it has no weights yet, or they are
+            of another network.
 
     Example:
         >>> restore("missing")
@@ -67,6 +69,11 @@ def restore(run: str | Path) -> Restored:
     """
     folder = RunFolder(Path(run))
     config = folder.config()
+    if config.estimator.name != NONE:
+        raise InputError(
+            f"run must be that of a network, got {run} of {config.estimator.name}, which has none; take a "
+            "run of another method"
+        )
     if not folder.weights.is_file():
         raise InputError(
             f"run must have weights, got {run} without {folder.weights.relative_to(folder.path)}: it stopped "

@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -132,12 +133,13 @@ def _logits(model: Any, ready: Prepared, part: str) -> tuple[Tensor, Tensor, Ten
 
 def _prior(config: Config, ready: Prepared, posthoc: Any, *, allow: bool = False) -> Ledger:
     counts, target = ready.classes.counts, ready.training_labels.tolist()
+    classes = range(ready.classes.num_classes)
     entries = [
         (
             f"resample {config.resample.name}",
             None if config.resample.name == NONE else resample_correction(ready.classes, target),
         ),
-        (f"estimator {config.estimator.name}", _own_correction(config, counts)),
+        (f"estimator {config.estimator.name}", _own_correction(config, [target.count(k) for k in classes])),
         *(
             (f"posthoc {one.name}", correction_of(made))
             for one, made in zip(config.posthoc, posthoc, strict=True)
@@ -151,8 +153,8 @@ def _prior(config: Config, ready: Prepared, posthoc: Any, *, allow: bool = False
     )
 
 
-def _own_correction(config: Config, counts: tuple[int, ...]) -> Correction | None:
-    """Balanced subsets draw every class as often; balanced weights count it the same."""
+def _own_correction(config: Config, counts: Sequence[int]) -> Correction | None:
+    """Balanced subsets draw every class as often, balanced weights count it so, whatever the counts."""
     evenly = tuple(-math.log(n) if n else 0.0 for n in counts)
     if config.estimator.name == "self_paced_ensemble":
         return Correction("sampling", evenly)

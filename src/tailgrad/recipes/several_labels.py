@@ -86,7 +86,8 @@ class SeveralLabels:
         """Check that every label has positives and negatives in training, and say what is thin or missing.
 
         Raises:
-            InputError: a label has none of one kind; it is named with the remedy.
+            InputError: a label has none of one kind, or no validation or test image has a label; the remedy
+                is named.
         """
         names, counts = source.class_names, source.counts_of(split.train)
         never = [name for name, n in zip(names, counts, strict=True) if n == 0]
@@ -100,6 +101,11 @@ class SeveralLabels:
                 )
         for part, index in (("validation", split.val), ("test", split.test)):
             bare = [name for name, n in zip(names, source.counts_of(index), strict=True) if n == 0]
+            if len(bare) == len(names):
+                raise InputError(
+                    f"{part} images must have a label, got none in {len(index)}; give that part images with "
+                    "labels, or leave the split out of the list so that one is drawn"
+                )
             if bare:
                 effect = "its threshold stays 0.5" if part == "validation" else "it has no figures"
                 say(f"warning: no {part} image has {_listed(bare)}: {effect}, and means leave it out")

@@ -28,8 +28,8 @@ _CONFLICT = (
 )
 _SIDES = (
     "Each label's gradient is pulled by the images that have it and by those that have not. A rare label's "
-    "comes mostly from images without it. The cosine is that of the two sides; the last column is the same "
-    "share at the logits."
+    "comes mostly from images without it. The cosine is that of the two sides, freed of noise (with few "
+    "images it may pass -1 or 1); the last column is the same share at the logits."
 )
 _ONE = f"This is one run with one seed: {ONE_SEED}. Compare methods over three seeds or more."
 

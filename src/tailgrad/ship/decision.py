@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tailgrad.checks import in_range
+from tailgrad.checks import InputError, in_range
 
 Floats = NDArray[np.float64]
 
@@ -62,7 +63,9 @@ class Rule:
     abstain: float = 0.0
 
     def __post_init__(self) -> None:
-        in_range("top_k", self.top_k, 1)
+        number: object = in_range("top_k", self.top_k, 1)
+        if not isinstance(number, Integral):
+            raise InputError(f"top_k must be a whole number, got {self.top_k}; give one")
         in_range("abstain", self.abstain, 0, 1)
 
     def decide(self, file: str, row: Floats, chosen: int | None = None) -> Prediction:

@@ -99,6 +99,8 @@ class Description(_Part):
             values = getattr(self, name)
             if values is not None and not math.isclose(sum(values), 1, abs_tol=1e-3):
                 raise ValueError(f"{name} sums to {sum(values):.4g}")
+        if not sum(self.counts) > 0:
+            raise ValueError("no training images")
         if len(set(self.names)) != len(self.names):
             raise ValueError("two classes of one name")
         if self.focus is not None and self.focus.name not in self.names:

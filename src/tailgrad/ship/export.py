@@ -17,6 +17,7 @@ from tailgrad.ship.agreement import TOLERANCE, Agreement, agreement, onnx_logits
 from tailgrad.ship.artefact import Artefact
 from tailgrad.ship.calibration import calibrate
 from tailgrad.ship.convert import WithProbabilities, converted
+from tailgrad.ship.decision import focused, softmax
 from tailgrad.ship.deployed import Deployed
 from tailgrad.ship.description import Description
 from tailgrad.ship.extra import needed
@@ -25,6 +26,7 @@ from tailgrad.ship.run_facts import check_posthoc, check_task, described, own_ca
 from tailgrad.ship.run_images import run_images
 from tailgrad.ship.seal import sealed
 from tailgrad.ship.target_prior import Frequencies, prior_shift, target_prior
+from tailgrad.untrusted import of_shape
 
 _COMPARED, _CALIBRATING, _JUDGED = 64, 128, 5000
 
@@ -142,7 +144,8 @@ def _about(folder: RunFolder, network: Restored, options: Options, say: Say) -> 
     if options.target is not None:
         target = target_prior(options.target, about.names, about.counts)
         prior_shift(about.prior, target)
-        say(ledger_words(about))
+        with of_shape(folder.result_file):
+            say(ledger_words(about))
         about = about.model_copy(update={"target_prior": target})
     return about.model_copy(update={"abstain": options.abstain})
 
@@ -213,6 +216,17 @@ def _random(size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (16, 3, *size), np.uint8)
 
 
+def _chosen(logits: NDArray[np.floating], about: Description) -> NDArray[np.int64]:
+    """The class of each image as ``predict`` chooses it."""
+    if about.target_prior is not None:
+        logits = logits / about.temperature + prior_shift(about.prior, about.target_prior)
+    elif about.focus is not None:
+        place = about.names.index(about.focus.name)
+        return np.array(focused(softmax(logits.astype(np.float64)), place, about.focus.threshold), np.int64)
+    found: NDArray[np.int64] = logits.argmax(1)
+    return found
+
+
 def _small(
     folder: RunFolder, network: Restored, model: bytes, about: Description, say: Say
 ) -> tuple[bytes, Description]:
@@ -220,7 +234,7 @@ def _small(
     training = run_images(folder, network, "train", _CALIBRATING)
     judged = run_images(folder, network, "test", _JUDGED)
     small = quantized(model, training.pixels)
-    before, after = (onnx_logits(one, judged.pixels).argmax(1) for one in (model, small))
+    before, after = (_chosen(onnx_logits(one, judged.pixels), about) for one in (model, small))
     found = cost(before, after, judged.target, network.names)
     found |= {"calibrated_on": len(training), "bytes_float32": len(model), "bytes_int8": len(small)}
     say(f"int8: {found['changed']} of {len(judged)} predictions on test images change")

@@ -25,7 +25,7 @@ def quantized(model: bytes, images: NDArray[np.uint8]) -> bytes:
     A network with convolutions gets activations of eight bits too, whose ranges are those of ``images``; for
     any other the ranges are found image by image (dynamic quantisation). Both are unsigned: where signed
     weights meet unsigned activations, processors without VNNI clip sums of two products to 16 bits, and the
-    answer depends on the machine.
+    answer depends on the machine. What makes probabilities of logits stays in single precision.
 
     Args:
         model: serialised ONNX.
@@ -45,6 +45,7 @@ def quantized(model: bytes, images: NDArray[np.uint8]) -> bytes:
         plain.write_bytes(model)
         try:
             shapes.quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
+            kept = _after_logits(needed("onnx", "to quantise").load(str(ready)).graph)
             if static:
                 tools.quantize_static(
                     str(ready),
@@ -54,15 +55,28 @@ def quantized(model: bytes, images: NDArray[np.uint8]) -> bytes:
                     per_channel=True,
                     activation_type=tools.QuantType.QUInt8,
                     weight_type=tools.QuantType.QUInt8,
+                    nodes_to_exclude=kept,
                 )
             else:
-                tools.quantize_dynamic(str(ready), str(small), weight_type=tools.QuantType.QUInt8)
+                tools.quantize_dynamic(
+                    str(ready), str(small), weight_type=tools.QuantType.QUInt8, nodes_to_exclude=kept
+                )
         except Exception as error:  # the tools raise almost anything
             raise InputError(
                 f"model must be one that ONNX Runtime can quantise, got {type(error).__name__}: "
                 f"{' '.join(str(error).split())[:160]}; export without int8"
             ) from error
         return small.read_bytes()
+
+
+def _after_logits(graph: Any) -> list[str]:
+    """Names of the nodes that come after the logits."""
+    reached, names = {"logits"}, []
+    for node in graph.node:  # each after those it draws on
+        if not reached.isdisjoint(node.input):
+            reached.update(node.output)
+            names.append(node.name)
+    return names
 
 
 def _reader(tools: Any, images: NDArray[np.uint8]) -> Any:

@@ -97,6 +97,12 @@ def _classes(about: Description) -> Iterator[str]:
     yield _table(["class", "training images", "test images", "precision", "recall", "F1"], rows)
     if len(about.per_class) > _MOST:
         yield f"{len(about.per_class) - _MOST} further classes are in `config.json`."
+    if about.focus is not None:
+        yield (
+            f"These are figures of the likeliest class. `predict` chooses {_plain(about.focus.name)} "
+            f"wherever its probability reaches {about.focus.threshold:.4g}, and elsewhere the "
+            "likeliest other class."
+        )
 
 
 def _ledger(about: Description) -> Iterator[str]:
@@ -116,6 +122,8 @@ def _ledger(about: Description) -> Iterator[str]:
         )
     ]
     yield _table(["class", "share in training", "effective prior", "target prior"], rows)
+    if len(about.names) > _MOST:
+        yield f"{len(about.names) - _MOST} further classes are in `config.json`."
 
 
 def _use(about: Description) -> str:
@@ -153,13 +161,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _plain(text: str) -> str:
     """Text that stays text in Markdown."""
     shown = "".join(c if c.isprintable() else " " for c in text)
-    for mark, written in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        ("|", "\\|"),
-        ("`", "'"),
-        ("[", "\\["),
-        ("]", "\\]"),
-    ):
+    for mark, written in _MARKS.items():
         shown = shown.replace(mark, written)
     return shown

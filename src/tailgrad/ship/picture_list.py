@@ -1,6 +1,7 @@
 """A CSV list of images to classify."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def unlisted(images: Sequence[str | Path]) -> list[Path]:
 def _listed(file: Path) -> list[Path]:
     try:
         text = read_text(file, MAX_LIST).removeprefix("\ufeff")
-        reader = csv.reader(text.splitlines(), strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         rows = [(reader.line_num, row) for row in reader if any(row)]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"list {str(file)!r} must be a CSV in UTF-8, got: {error}; save it so") from error

@@ -43,7 +43,7 @@ class Wish:
 
 def predict(
     model: str | Path,
-    images: Images,
+    images: str | Path | Images,
     *,
     top_k: int = 1,
     abstain: float | None = None,
@@ -57,8 +57,8 @@ def predict(
 
     Args:
         model: folder of a finished run, file of ``export``, or folder of ``save_pretrained``.
-        images: files, folders that are searched for images, or CSV lists with a column ``path``; by a run on
-            a table the CSV or parquet files whose rows are to be classified.
+        images: a path or several: files, folders that are searched for images, or CSV lists with a column
+            ``path``; by a run on a table the CSV or parquet files whose rows are to be classified.
         top_k: classes named for each image, at least 1.
         abstain: least probability of a decision, 0 to 1; None takes what the artefact states, else 0.
         target_prior: class frequencies at the place of use: a mapping, K shares, ``"a=0.7,b=0.3"``,
@@ -78,6 +78,7 @@ def predict(
     wish = Wish(top_k, abstain, target_prior)
     Rule((), top_k, abstain or 0.0)  # a wrong number is refused before anything is loaded
     path = Path(model)
+    images = [images] if isinstance(images, str | Path) else images
     if path.is_file() or path.suffix.lower() == ".onnx":
         return _by_artefact(Artefact(path), images, wish)
     if (path / "model.safetensors").is_file():
@@ -108,6 +109,11 @@ class Classes:
     prior: tuple[float, ...] | None = None
     temperature: float = 1.0
     target: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for values in (self.counts, self.prior):
+            if values is not None and (len(values) != len(self.names) or not sum(values) > 0):
+                raise ValueError(f"{len(values)} entries for {len(self.names)} classes, or none above 0")
 
     def asked(self, target: Frequencies | None) -> tuple[float, ...] | None:
         """The frequencies asked for, else those stored."""
@@ -155,7 +161,17 @@ def _by_run(path: Path, images: Images, wish: Wish, console: Any) -> list[Predic
     rows = by_run(path, images if is_of_rows(path) else unlisted(images), console=console)
     if is_of_labels(path):
         return _of_labels(rows, _of_run(folder).names, wish)
-    return decided(rows, _of_run(folder), wish)
+    classes = _of_run(folder)
+    with of_shape(folder.result_file):
+        _check_order(rows, classes.names)
+    return decided(rows, classes, wish)
+
+
+def _check_order(rows: Sequence[Any], names: Sequence[str]) -> None:
+    """Names from the result must be those of the weights, by which the rows were named."""
+    for row in rows:
+        if not row.error and row.probabilities[names.index(row.name)] != row.probability:
+            raise ValueError(f"other classes than the weights, among them {row.name!r}")
 
 
 def _of_labels(rows: Sequence[Any], names: Sequence[str], wish: Wish) -> list[Prediction]:

@@ -29,7 +29,7 @@ def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> Pa
         path,predicted,probability,class_1,probability_1,class_2,probability_2,abstained,error
         a.png,cat,0.900000,cat,0.900000,dog,0.100000,false,
     """
-    most = max((len(one.top) for one in predictions), default=1)
+    most = max([1, *(len(one.top) for one in predictions)])
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     pairs = [f"{what}_{place}" for place in range(1, most + 1) for what in ("class", "probability")]

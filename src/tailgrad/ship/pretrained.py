@@ -101,19 +101,33 @@ def save_pretrained(run: str | Path, folder: str | Path) -> Path:
     """
     source, place = RunFolder(Path(run)), Path(folder)
     config = source.config()
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise InputError(f"folder must be new or empty, got {place}; choose another, or empty it")
+    check_new(place)
     source.result()
     network = restore(run)
     check_task(network, source)
     about = described(source, network, own_calibration(network))
+    with of_shape(source.result_file):
+        card = model_card(about, _name(about))
     write_json(place / CONFIG, _config(about, config, network))
     write_json(place / PREPROCESSOR, _preprocessor(about))
     for before, name in ((source.weights, WEIGHTS), (source.weights.parent / FILE, FILE)):
         if before.is_file() and (name == WEIGHTS or config.posthoc):
             write_with(place / name, partial(shutil.copyfile, before))
-    write_text(place / CARD, model_card(about, _name(about)))
+    write_text(place / CARD, card)
     return place
+
+
+def check_new(folder: Path) -> None:
+    """Make sure that nothing would be written over.
+
+    Raises:
+        InputError: the folder holds files, or is one.
+
+    Example:
+        >>> check_new(Path("new"))
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"folder must be new or empty, got {folder}; choose another, or empty it")
 
 
 def from_pretrained(folder_or_id: str | Path) -> Pretrained:
@@ -152,6 +166,11 @@ def from_pretrained(folder_or_id: str | Path) -> Pretrained:
 
 def _local(name: str) -> Path:
     folder = Path(name)
+    if folder.is_file():
+        raise InputError(
+            f"model must be a folder of save_pretrained, got the file {name!r}; an exported file "
+            "is for tailgrad.predict"
+        )
     if folder.exists():
         return folder
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):

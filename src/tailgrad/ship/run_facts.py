@@ -96,6 +96,8 @@ def described(folder: RunFolder, network: Restored, calibration: Calibration) ->
     """
     result = folder.result()
     with of_shape(folder.result_file):
+        if tuple(result["classes"]["names"]) != network.names:
+            raise ValueError("other classes than the weights")
         prior = result.get("prior") or {}
         focus = result.get("focus")
         return Description(

@@ -1,6 +1,7 @@
 """Class frequencies at the place of use, and the shift of the logits that they ask for."""
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from tailgrad.untrusted import MAX_YAML, json_text, parse_json, parse_yaml, read
 
 Frequencies = str | Path | Mapping[str, float] | Sequence[float]
 _OFF = 0.005
-_FLOOR = 1e-30
+_NEVER = -1e4
+_NUMBERS = (int, float, np.integer, np.floating)
+_MARK = "\ufeff"  # of a text in UTF-8, which spreadsheets write
 
 
 def target_prior(given: Frequencies, names: Sequence[str], counts: Sequence[int]) -> tuple[float, ...]:
@@ -29,7 +32,7 @@ def target_prior(given: Frequencies, names: Sequence[str], counts: Sequence[int]
 
     Raises:
         InputError: a class is unknown or missing, the frequencies do not sum to 1 (to 0.005), or one is
-            negative.
+            negative; there are no training images for a word to count.
 
     Example:
         >>> target_prior("cat=0.7,dog=0.3", ["cat", "dog"], [9, 1])
@@ -43,11 +46,13 @@ def target_prior(given: Frequencies, names: Sequence[str], counts: Sequence[int]
         given = _read(str(given), names)
     if isinstance(given, Mapping):
         given = _in_order(given, names)
-    return _checked(given, names)
+    return _checked(_listed(given), names)
 
 
 def prior_shift(prior: Sequence[float] | None, target: Sequence[float]) -> NDArray[np.float64]:
     """``log(target_k / prior_k)`` [K], to be added to logits that stand for ``prior``.
+
+    Where ``target_k`` is 0 it is -10,000, which leaves no probability and stays a number.
 
     Args:
         prior: what the logits stand for, by the ledger; None where it is not known.
@@ -73,11 +78,19 @@ def prior_shift(prior: Sequence[float] | None, target: Sequence[float]) -> NDArr
             f"target_prior must be 0 for classes without training images, got {after[k]:g} for class {k}; "
             "train with images of it"
         )
-    return np.asarray(np.log(np.maximum(after, _FLOOR)) - np.log(np.maximum(before, _FLOOR)))
+    occurs = after > 0
+    shift = np.full(len(after), _NEVER)
+    shift[occurs] = np.log(after[occurs]) - np.log(before[occurs])
+    return shift
 
 
 def _of_training(word: str, counts: Sequence[int]) -> tuple[float, ...]:
     shares = np.asarray(counts, np.float64)
+    if not shares.sum() > 0:
+        raise InputError(
+            f"target_prior must be given class by class, got {word!r} for a model without counts of training "
+            "images; write class=frequency,..."
+        )
     if word == "uniform":
         shares = (shares > 0).astype(np.float64)
     return tuple((shares / shares.sum()).tolist())
@@ -94,9 +107,17 @@ def _read(text: str, names: Sequence[str]) -> Mapping[str, Any] | Sequence[Any]:
             f"{text[:80]!r}; as in {names[0]}=0.9,{names[-1]}=0.1"
         )
     found: dict[str, float] = {}
+    begun = ""
     for part in text.split(","):
-        name, _, value = part.rpartition("=")
-        _add(found, name.strip(), value)
+        begun += part
+        if "=" in part:
+            name, _, value = begun.rpartition("=")
+            _add(found, name.strip(), value)
+            begun = ""
+        else:  # names may have commas
+            begun += ","
+    if begun:
+        _add(found, begun.removesuffix(","), "")
     return found
 
 
@@ -104,7 +125,7 @@ def _of_file(path: Path, suffix: str) -> Mapping[str, Any] | Sequence[Any]:
     try:
         if suffix == ".csv":
             return _of_csv(path)
-        found = parse_json(json_text(path)) if suffix == ".json" else parse_yaml(yaml_text(path))
+        found = _of_json(path) if suffix == ".json" else parse_yaml(yaml_text(path))
     except InputError:
         raise
     except (OSError, ValueError, csv.Error) as error:
@@ -119,8 +140,13 @@ def _of_file(path: Path, suffix: str) -> Mapping[str, Any] | Sequence[Any]:
     return found
 
 
+def _of_json(path: Path) -> Any:
+    return parse_json(json_text(path).removeprefix(_MARK))
+
+
 def _of_csv(path: Path) -> dict[str, float]:
-    rows = list(csv.reader(read_text(path, MAX_YAML).splitlines(), strict=True))
+    text = io.StringIO(read_text(path, MAX_YAML).removeprefix(_MARK), newline="")
+    rows = list(csv.reader(text, strict=True))
     if not rows or [cell.strip() for cell in rows[0]] != ["class", "frequency"]:
         raise InputError(
             f"target_prior must have the columns class and frequency, got {rows[:1]} in {path}; write that "
@@ -161,6 +187,16 @@ def _in_order(given: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     return [given[name] for name in names]
 
 
+def _listed(given: Any) -> Sequence[Any]:
+    values = given.tolist() if hasattr(given, "tolist") else given
+    if not isinstance(values, Sequence):
+        raise InputError(
+            f"target_prior must be class frequencies, got {str(given)[:40]}; give a mapping from "
+            "class to share"
+        )
+    return values
+
+
 def _checked(values: Sequence[Any], names: Sequence[str]) -> tuple[float, ...]:
     if len(values) != len(names):
         raise InputError(
@@ -168,7 +204,7 @@ def _checked(values: Sequence[Any], names: Sequence[str]) -> tuple[float, ...]:
             "class order"
         )
     for name, value in zip(names, values, strict=True):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS) or not 0 <= value <= 1:
             raise InputError(
                 f"target_prior must hold shares in [0, 1], got {str(value)[:40]} for {name!r}; give a share"
             )

@@ -6,6 +6,7 @@ Field = tuple[int, int | memoryview]
 
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 _LONGEST = 10
+_MOST_NUMBERS = 2**29
 
 
 def fields(message: memoryview) -> Iterator[Field]:
@@ -27,7 +28,7 @@ def fields(message: memoryview) -> Iterator[Field]:
     while place < end:
         key, place = _varint(message, place)
         number, kind = key >> 3, key & 7
-        if number < 1:
+        if not 1 <= number < _MOST_NUMBERS:  # readers that cut it off would see another field
             raise ValueError(f"a field of number {number} at byte {place}")
         if kind == _VARINT:
             value, place = _varint(message, place)
