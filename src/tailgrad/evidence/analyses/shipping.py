@@ -31,8 +31,8 @@ from tailgrad.ship.description import Description
 from tailgrad.ship.target_prior import prior_shift
 
 GROUP = "runs"
-SHOWN = ("changed", "change", "change_head", "change_tail", "change_tail_minus_head")
-SHOWN += ("kept_prior", "target_prior", "gain")
+EIGHT_BITS = ("changed", "change", "change_head", "change_tail", "change_tail_minus_head")
+SHOWN = (*EIGHT_BITS, "kept_prior", "target_prior", "gain")
 
 
 def analyse(lab: Lab) -> Analysis:
