@@ -102,8 +102,19 @@ def _archive(files: Sequence[Path], folder: Path) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
         for path in files:
-            archive.add(path, arcname=str(path.relative_to(folder)), filter=_plain)
+            data = _placeless(path, folder)
+            entry = archive.gettarinfo(path, arcname=str(path.relative_to(folder)))
+            entry.size = len(data)
+            archive.addfile(_plain(entry), io.BytesIO(data))
     return buffer.getvalue()
+
+
+def _placeless(path: Path, folder: Path) -> bytes:
+    """The file; where it says what command made it, without the place of the study on this machine."""
+    data = path.read_bytes()
+    if path.name != "environment.json":
+        return data
+    return data.replace(str(folder.resolve()).encode(), folder.name.encode())
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -63,7 +63,23 @@ def test_archives_stay_small_and_hold_every_file(
     back = {path.relative_to(tmp_path / "back") for path in (tmp_path / "back").rglob("*") if path.is_file()}
     assert len(list((tmp_path / "back").glob("*/runs/*/predictions.parquet"))) == 8
     for path in back:
-        assert (tmp_path / "back" / path).read_bytes() == (whole.folder / path).read_bytes()
+        before = (whole.folder / path).read_bytes()
+        if path.name == "environment.json":
+            before = before.replace(str(whole.folder).encode(), whole.folder.name.encode())
+        assert (tmp_path / "back" / path).read_bytes() == before
+
+
+def test_archives_do_not_tell_where_the_study_lay(unfinished: Any, whole: Any, tmp_path: Path) -> None:
+    file = next(whole.folder.glob("*/runs/*/environment.json"))
+    told = file.read_bytes()
+    file.write_text('{"command": "tailgrad --out ' + str(whole.folder) + '/x"}')
+    try:
+        unfinished.keep(whole.folder, tmp_path / "kept")
+    finally:
+        file.write_bytes(told)
+    unfinished.restore(tmp_path / "kept", whole.folder.name, tmp_path / "back")
+    found = (tmp_path / "back" / file.relative_to(whole.folder)).read_text()
+    assert found == '{"command": "tailgrad --out tiny/x"}'
 
 
 def test_archives_of_before_are_replaced(unfinished: Any, whole: Any, tmp_path: Path) -> None:
