@@ -57,7 +57,7 @@ def test_retargeting_is_bayes_rule() -> None:
     target = np.repeat([0, 1], 20_000)
     x = random.normal(size=len(target)) + target
     logits = np.stack([-(x**2) / 2, -((x - 1) ** 2) / 2], 1)
-    found = frequencies(logits, target, about(counts, prior=(0.5, 0.5)))
+    found = frequencies(logits, target, about(counts, prior=(0.5, 0.5)), 1.0)
     cut = 0.5 + np.log(9)
     best = 0.9 * (x[target == 0] < cut).mean() + 0.1 * (x[target == 1] > cut).mean()
     plain = 0.9 * (x[target == 0] < 0.5).mean() + 0.1 * (x[target == 1] > 0.5).mean()
@@ -65,12 +65,24 @@ def test_retargeting_is_bayes_rule() -> None:
     assert found["kept_prior"] == pytest.approx(plain)
     assert found["gain"] == pytest.approx(best - plain)
     assert found["gain"] > 0.1
+    assert found["calibrated_gain"] == found["gain"], "the logits are those of Bayes' rule as they are"
+
+
+def test_too_timid_logits_are_shifted_too_far_until_they_are_calibrated() -> None:
+    random, counts = np.random.default_rng(0), (900, 100)
+    target = np.repeat([0, 1], 20_000)
+    x = random.normal(size=len(target)) + 4 * target
+    logits = np.stack([-(x**2) / 2, -((x - 4) ** 2) / 2], 1)
+    best = frequencies(logits, target, about(counts, prior=(0.5, 0.5)), 1.0)
+    timid = frequencies(logits / 10, target, about(counts, prior=(0.5, 0.5)), 0.1)
+    assert timid["gain"] < 0 < best["gain"]
+    assert timid["calibrated_prior"] == pytest.approx(best["target_prior"])
 
 
 def test_nothing_is_gained_where_the_prior_is_that_of_training_or_unknown() -> None:
     logits, target = np.random.default_rng(1).normal(size=(20, 2)), np.arange(20) % 2
-    assert frequencies(logits, target, about((9, 3), prior=(0.75, 0.25)))["gain"] == 0
-    assert frequencies(logits, target, about((9, 3))) == {}
+    assert frequencies(logits, target, about((9, 3), prior=(0.75, 0.25)), 1.0)["gain"] == 0
+    assert frequencies(logits, target, about((9, 3)), 1.0) == {}
 
 
 @pytest.mark.long

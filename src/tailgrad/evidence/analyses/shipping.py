@@ -9,7 +9,8 @@ Figures are ``METHOD.NAME``, means over runs:
   classes; ``change_head``, ``change_tail``: over those of a third; ``change_tail_minus_head``;
 - ``kept_prior`` and ``target_prior``: accuracy where test images count as if classes came as often as in
   training, without and with that as target prior; ``gain``, their difference; ``target_prior.change``,
-  against that of ``settings.reference``.
+  against that of ``settings.reference``; ``calibrated_prior``, ``calibrated_gain``: the same after the
+  temperature that ``--calibrate`` fits on validation images.
 """
 
 from collections.abc import Sequence
@@ -27,12 +28,13 @@ from tailgrad.evidence.measured import cell_name, figure_of, measured
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.report.stored_logits import stored_logits
 from tailgrad.ship import export
+from tailgrad.ship.calibration import calibrate
 from tailgrad.ship.description import Description
 from tailgrad.ship.target_prior import prior_shift
 
 GROUP = "runs"
 EIGHT_BITS = ("changed", "change", "change_head", "change_tail", "change_tail_minus_head")
-SHOWN = (*EIGHT_BITS, "kept_prior", "target_prior", "gain")
+SHOWN = (*EIGHT_BITS, "kept_prior", "target_prior", "gain", "calibrated_prior", "calibrated_gain")
 
 
 def analyse(lab: Lab) -> Analysis:
@@ -68,10 +70,11 @@ def shipped(folder: RunFolder) -> dict[str, float]:
     with TemporaryDirectory() as name:
         about = export(folder.path, Path(name) / "small.onnx", int8=True).description
     logits, target = stored_logits(folder.path, "test")
+    temperature = calibrate(folder, about.prior, about.counts).temperature
     return {
         "difference": float(about.check["difference"]),
         **eight_bits(about),
-        **frequencies(logits, target, about),
+        **frequencies(logits, target, about, temperature),
     }
 
 
@@ -94,7 +97,7 @@ def eight_bits(about: Description) -> dict[str, float]:
 
 
 def frequencies(
-    logits: NDArray[np.float32], target: NDArray[np.int64], about: Description
+    logits: NDArray[np.floating[Any]], target: NDArray[np.int64], about: Description, temperature: float
 ) -> dict[str, float]:
     """Accuracy at the class frequencies of training, without and with them as target prior.
 
@@ -102,6 +105,7 @@ def frequencies(
         logits: of test images [N, K].
         target: class indices [N].
         about: with the prior that the logits stand for; without one there is nothing to give.
+        temperature: of the calibrated logits.
 
     Example: see ``tests/evidence/test_shipping.py``.
     """
@@ -109,8 +113,15 @@ def frequencies(
         return {}
     wanted = np.array(about.counts) / sum(about.counts)
     shift = prior_shift(about.prior, wanted.tolist())
-    kept, moved = (weighted_accuracy(z, target, wanted) for z in (logits, logits + shift))
-    return {"kept_prior": kept, "target_prior": moved, "gain": moved - kept}
+    ways = (logits, logits + shift, logits / temperature + shift)
+    kept, moved, calibrated = (weighted_accuracy(z, target, wanted) for z in ways)
+    return {
+        "kept_prior": kept,
+        "target_prior": moved,
+        "gain": moved - kept,
+        "calibrated_prior": calibrated,
+        "calibrated_gain": calibrated - kept,
+    }
 
 
 def weighted_accuracy(
