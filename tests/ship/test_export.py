@@ -83,6 +83,12 @@ def test_the_same_run_gives_the_same_file(run: Path, artefact: Path, tmp_path: P
     assert (tmp_path / "again.onnx").read_bytes() == artefact.read_bytes()
 
 
+def test_calibrated_logits_are_re_targeted_without_a_warning(run: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    export(run, tmp_path / "there.onnx", calibrate=True, target_prior="uniform", say=said.append)
+    assert not [one for one in said if one.startswith("warning")]
+
+
 def test_an_artefact_predicts_as_its_run_does(run: Path, photos: Path, artefact: Path) -> None:
     wanted, found = predict_by_run(run, [photos]), predict(artefact, [photos])
     assert [one.name for one in found] == [one.name for one in wanted]
@@ -96,6 +102,7 @@ def test_the_target_prior_moves_probabilities_by_bayes_rule(
     target = {"round": 0.1, "square": 0.2, "thin": 0.7}
     said: list[str] = []
     made = export(run, tmp_path / "there.onnx", target_prior=target, say=said.append)
+    assert any("re-targeted on logits that are not calibrated" in one for one in said)
     assert any("ledger: the class prior was corrected already by loss cross_entropy" in one for one in said)
     prior = np.array(RunFolder(run).result()["prior"]["prior"])
     plain = np.array([one.probabilities for one in predict(artefact, [photos])])

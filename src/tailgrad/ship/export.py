@@ -146,6 +146,11 @@ def _about(folder: RunFolder, network: Restored, options: Options, say: Say) -> 
         prior_shift(about.prior, target)
         with of_shape(folder.result_file):
             say(ledger_words(about))
+        if about.calibration == "none":
+            say(
+                "warning: class frequencies are re-targeted on logits that are not calibrated, which may "
+                "shift them too far; add --calibrate, and check on labelled images from the place of use"
+            )
         about = about.model_copy(update={"target_prior": target})
     return about.model_copy(update={"abstain": options.abstain})
 
