@@ -102,6 +102,10 @@ def test_bad_models_are_one_line(cli: Any, model: Path, photos: Path, here: Path
     assert "altered or damaged" in cli("predict", "bad.onnx", photos).error
     (here / "list.csv").write_text("file\na.png\n")
     assert "got 'file'" in cli("predict", model, "list.csv").error
+    listed = f"path\n{next((photos / 'thin').iterdir())}\n"
+    (here / "list.csv").write_text(listed)
+    assert "--csv must be another file" in cli("predict", model, "list.csv", "--csv", "list.csv").error
+    assert (here / "list.csv").read_text() == listed
 
 
 def test_the_missing_extra_is_named(

@@ -165,3 +165,14 @@ def test_few_validation_images_leave_the_sets_out_with_the_reason(
     parts = reliability_parts(read_run(tmp_path / "run"))
     assert len(parts[3].blocks) == 1
     assert "No sets: alpha must be at least 0.17 with 5 validation images" in parts[3].blocks[0].text
+
+
+def test_of_rare_classes_without_test_images_nothing_is_claimed(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    make_run(tmp_path / "run", moments=())
+    add_predictions(tmp_path / "run", {"val": SIZES["val"], "test": (20, 20, 20, 20, 0, 0)})
+    parts = reliability_parts(read_run(tmp_path / "run"))
+    said = [part.blocks[0].text for part in parts]
+    assert "0 % of the test images" not in said[1]
+    assert [text.count("an unknown share (no image)") for text in said] == [0, 1, 1, 2]

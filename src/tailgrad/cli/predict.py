@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tailgrad.checks import InputError
 from tailgrad.cli.options import JsonOption, QuietOption, TargetPriorOption
 from tailgrad.cli.output import (
     err,
@@ -59,6 +60,8 @@ def predict(
         tailgrad predict runs/my-run new/ --json
         tailgrad predict model.onnx new/ --csv out.csv --top-k 3 --abstain 0.6
     """
+    if csv is not None:
+        _check_apart(csv, images)
     with loading(quiet):
         from tailgrad.ship import predict as classify
 
@@ -80,6 +83,13 @@ def predict(
             err().print(said, markup=False, highlight=False)
     if csv is not None:
         show_raw(f"predictions: {csv}")
+
+
+def _check_apart(csv: Path, images: list[str]) -> None:
+    """Raises: InputError: the predictions would replace what they are made of."""
+    for given in map(Path, images):
+        if csv.exists() and given.exists() and given.samefile(csv):
+            raise InputError(f"--csv must be another file than what is classified, got {csv}; choose another")
 
 
 def _show(found: "Sequence[Prediction]", top_k: int) -> None:

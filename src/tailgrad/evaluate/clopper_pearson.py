@@ -3,7 +3,7 @@
 from scipy import special
 
 from tailgrad.checks import InputError, in_range
-from tailgrad.evaluate.estimate import Estimate
+from tailgrad.evaluate.estimate import NO_IMAGE, Estimate
 
 
 def clopper_pearson(successes: int, total: int, level: float = 0.95) -> Estimate:
@@ -30,7 +30,7 @@ def clopper_pearson(successes: int, total: int, level: float = 0.95) -> Estimate
     if not 0 <= successes <= total:
         raise InputError(f"successes must be in [0, total={total}], got {successes}; check the counts")
     if total == 0:
-        return Estimate(0.0, 0.0, 1.0, "no image: 0 by convention, nothing is known")
+        return Estimate(0.0, 0.0, 1.0, NO_IMAGE)
     rest, tail = total - successes, (1 - level) / 2
     low = float(special.betaincinv(successes, rest + 1, tail)) if successes else 0.0
     high = float(special.betaincinv(successes + 1, rest, 1 - tail)) if rest else 1.0

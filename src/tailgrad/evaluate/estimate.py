@@ -5,6 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 
+NO_IMAGE = "no image: 0 by convention, nothing is known"
+"""How a share of no images came about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A value, the interval around it, and how that interval was made.

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from tailgrad.checks import InputError, in_range
-from tailgrad.evaluate.estimate import Estimate
+from tailgrad.evaluate.estimate import NO_IMAGE, Estimate
 
 
 def wilson(successes: float, total: float, level: float = 0.95) -> Estimate:
@@ -35,7 +35,7 @@ def wilson(successes: float, total: float, level: float = 0.95) -> Estimate:
     if not 0 <= successes <= total:
         raise InputError(f"successes must be in [0, total={total}], got {successes}; check the counts")
     if total == 0:
-        return Estimate(0.0, 0.0, 1.0, "no image: 0 by convention, nothing is known")
+        return Estimate(0.0, 0.0, 1.0, NO_IMAGE)
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, spread = successes / total, z * z / total
     centre = (share + spread / 2) / (1 + spread)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tailgrad.evaluate.estimate import NO_IMAGE
 from tailgrad.evaluate.readable import share
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _told(figure: Estimate | None, say: Callable[[Estimate], str]) -> str:
-    return "" if figure is None else say(figure)
+    return "" if figure is None or figure.how == NO_IMAGE else say(figure)
 
 
 def _calibration(found: Reliability, order: Sequence[int], style: Style) -> TextTable:
@@ -162,11 +163,11 @@ def _calibration(found: Reliability, order: Sequence[int], style: Style) -> Text
 def _false_head(found: Reliability, style: Style) -> TextTable:
     told = found.false_head
     rows = [
-        ("False Head Rate: tail images called head", style.share(told.rate)),
-        ("head images called tail", style.share(told.false_tail)),
-        ("images called head that are tail", style.share(told.of_predictions)),
+        ("False Head Rate: tail images called head", _told(told.rate, style.share)),
+        ("head images called tail", _told(told.false_tail, style.share)),
+        ("images called head that are tail", _told(told.of_predictions, style.share)),
         *(
-            (f"images of {found.classes.names[k]} called head", style.share(one))
+            (f"images of {found.classes.names[k]} called head", _told(one, style.share))
             for k, one in zip(told.tail, told.by_class, strict=True)
         ),
     ]
@@ -209,7 +210,7 @@ def _ways(found: Reliability, style: Style) -> TextTable:
         (
             WORDS[sets.way],
             style.share(sets.coverage),
-            *(style.share(sets.groups[part]) for part in ("head", "tail")),
+            *(_told(sets.groups[part], style.share) for part in ("head", "tail")),
             _number(sets.size.value, 2),
             f"{sum(sets.always)} of {names}",
         )
@@ -246,7 +247,7 @@ def _sets(found: Reliability, order: Sequence[int], style: Style) -> TextTable:
 
 
 def _pair(sets: Conformal, k: int, style: Style) -> tuple[str, str]:
-    return style.share(sets.by_class[k]), _number(sets.size_by_class[k], 2)
+    return _told(sets.by_class[k], style.share), _number(sets.size_by_class[k], 2)
 
 
 def _aligned(table: TextTable) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tailgrad.checks import InputError
 from tailgrad.evaluate import Conformal, Estimate, Reliability, ReliabilityOptions, evaluate_reliability
+from tailgrad.evaluate.estimate import NO_IMAGE
 from tailgrad.evaluate.reliability_text import Style, TextTable, tables
 from tailgrad.report.blocks import Block, Folded, Grid, Part, Table, Text
 from tailgrad.report.figures.class_coverage import class_coverage
@@ -105,10 +106,14 @@ def _overconfident(found: Reliability) -> str:
 def _false_head(found: Reliability) -> str:
     told = found.false_head
     return (
-        f"False Head Rate: {percent(told.rate.value)} of the test images of the third of the classes with "
+        f"False Head Rate: {_share(told.rate)} of the test images of the third of the classes with "
         "fewest training images are taken for a class of the third with most. The other way round it is "
-        f"{percent(told.false_tail.value)}."
+        f"{_share(told.false_tail)}."
     )
+
+
+def _share(figure: Estimate) -> str:
+    return "an unknown share (no image)" if figure.how == NO_IMAGE else percent(figure.value)
 
 
 def _withheld(found: Reliability) -> str:
@@ -116,8 +121,8 @@ def _withheld(found: Reliability) -> str:
     head, tail = (told.groups[name] for name in ("head", "tail"))
     return (
         f"With the threshold at which {percent(told.wanted)} of the validation images are answered, "
-        f"{percent(head.answered.value)} of the test images of frequent classes (head) are answered and "
-        f"{percent(tail.answered.value)} of those of rare ones (tail)."
+        f"{_share(head.answered)} of the test images of frequent classes (head) are answered and "
+        f"{_share(tail.answered)} of those of rare ones (tail)."
     )
 
 
@@ -125,7 +130,7 @@ def _of_sets(found: Reliability, sets: list[TextTable]) -> tuple[Block, ...]:
     if not sets:
         return (Text(f"No sets: {found.no_sets}."),)
     whole, _, own = found.conformal
-    one, each = (percent(way.groups["tail"].value) for way in (whole, own))
+    one, each = (_share(way.groups["tail"]) for way in (whole, own))
     said = (
         f"Sets made to hold the class of {percent(1 - found.options.alpha)} of images hold that of {one} of "
         f"the images of rare classes (tail) if all classes share one limit, and of {each} if each has its "
