@@ -90,7 +90,12 @@ def test_a_column_of_parts_is_the_split_and_no_feature() -> None:
     source = open_table(frame, "y")
     assert source.given.count("test") == 2
     assert [c.name for c in source.items.columns] == ["x"]  # type: ignore[attr-defined]
-    other = open_table(frame.set_column(1, "split", pa.array(["train"] * 6 + ["banana"])), "y")
+    with pytest.raises(InputError, match="got 'tset' in row 7; correct it, or rename the column"):
+        open_table(frame.set_column(1, "split", pa.array(["train"] * 6 + ["tset"])), "y")
+    blank = open_table(frame.set_column(1, "split", pa.array([None, *parts[1:]])), "y")
+    assert [c.name for c in blank.items.columns] == ["x"]  # type: ignore[attr-defined]
+    assert blank.given == ("", *source.given[1:])
+    other = open_table(frame.set_column(1, "split", pa.array(["ours"] * 6 + ["banana"])), "y")
     assert [c.name for c in other.items.columns] == ["x", "split"]  # type: ignore[attr-defined]
 
 

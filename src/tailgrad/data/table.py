@@ -114,8 +114,8 @@ def open_table(
 
     Columns of numbers and dates (in days) are numeric, columns of words and of true and false are categories,
     and so is what a data frame holds as categories. The nameless index of a pandas frame is no column. An
-    empty field, NA, NaN, null and ? are missing. A column ``split`` that holds nothing but train,
-    val and test is the split. Classes are in sorted order, those that are all whole numbers in that of the
+    empty field, NA, NaN, null and ? are missing. A column ``split`` that holds train, val
+    and test is the split; a row left blank there counts as training. Classes are in sorted order, those that are all whole numbers in that of the
     numbers.
 
     Args:
@@ -127,7 +127,7 @@ def open_table(
 
     Raises:
         InputError: no such column, two columns of one name, no rows, a nested column, an infinite number, a
-            target that is blank somewhere, continuous or of one class.
+            column ``split`` with parts and other words, a target that is blank somewhere, continuous or of one class.
 
     Example:
         >>> frame = pa.table({"age": [31, 40, 52], "town": ["a", "b", "a"], "sick": ["no", "no", "yes"]})
@@ -248,11 +248,22 @@ def _check_names(known: Sequence[str], asked: dict[str, Sequence[str]]) -> None:
 
 
 def _given(table: pa.Table) -> list[str]:
-    """The part of every row, where the table has a column of parts and nothing else in it."""
+    """The part of every row or blank, where the table has a column of parts.
+
+    Raises: InputError: some of its values are parts and another is not.
+    """
     if SPLIT not in table.column_names:
         return []
     words = [str(word or "").strip().lower() for word in table[SPLIT].to_pylist()]
-    return [PARTS[word] for word in words] if all(word in PARTS for word in words) else []
+    if not any(word in PARTS for word in words):
+        return []
+    for row, word in enumerate(words, 1):
+        if word and word not in PARTS:
+            raise InputError(
+                f"column {SPLIT} must hold train, val, test or blank, got {word[:40]!r} in row {row}; "
+                "correct it, or rename the column if it is a feature"
+            )
+    return [PARTS.get(word, "") for word in words]
 
 
 def _classes(values: pa.ChunkedArray, target: str) -> tuple[Indices, tuple[str, ...]]:
