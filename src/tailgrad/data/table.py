@@ -114,9 +114,9 @@ def open_table(
 
     Columns of numbers and dates (in days) are numeric, columns of words and of true and false are categories,
     and so is what a data frame holds as categories. The nameless index of a pandas frame is no column. An
-    empty field, NA, NaN, null and ? are missing. A column ``split`` that holds train, val
-    and test is the split; a row left blank there counts as training. Classes are in sorted order, those that are all whole numbers in that of the
-    numbers.
+    empty field, NA, NaN, null and ? are missing. A column ``split`` that holds train, val and test is the
+    split; a row left blank there counts as training. Classes are in sorted order, those that are all whole
+    numbers in that of the numbers.
 
     Args:
         table: path of a CSV (``.csv``, tab-separated ``.tsv``) or parquet file with a header, a PyArrow
@@ -127,7 +127,8 @@ def open_table(
 
     Raises:
         InputError: no such column, two columns of one name, no rows, a nested column, an infinite number, a
-            column ``split`` with parts and other words, a target that is blank somewhere, continuous or of one class.
+            column ``split`` with parts and other words, a target that is blank somewhere, continuous or of
+            one class.
 
     Example:
         >>> frame = pa.table({"age": [31, 40, 52], "town": ["a", "b", "a"], "sick": ["no", "no", "yes"]})

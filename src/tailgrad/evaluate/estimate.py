@@ -4,7 +4,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
 NO_IMAGE = "no image: 0 by convention, nothing is known"
 """How a share of no images came about."""
 
