@@ -22,7 +22,7 @@ from tailgrad.posthoc import LogitAdjustment
 from tailgrad.recipes import RunFolder
 from tailgrad.recipes import predict as predict_by_run
 from tailgrad.recipes.restore import restore
-from tailgrad.ship import Artefact, Exported, export, predict, save_pretrained
+from tailgrad.ship import Artefact, Exported, export, predict
 from tailgrad.ship import export as export_function
 from tailgrad.ship.agreement import agreement
 from tailgrad.ship.calibration import calibrate, fitted_temperature
@@ -268,17 +268,11 @@ def test_what_cannot_be_exported_is_named(
         export(run, tmp_path / "m.onnx")
 
 
-def test_tables_and_several_labels_are_not_shipped_yet(
-    run: Path, altered: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_tables_are_not_shipped_yet() -> None:
     backbone = SimpleNamespace(takes="table")
     network: Any = SimpleNamespace(model=SimpleNamespace(backbone=backbone))
     with pytest.raises(InputError, match="one on images to be shipped, got a network that takes a table"):
         check_task(network)
-    several = altered(test={"mean_average_precision": {"value": 0.5}})
-    for ship in (lambda: export(several), lambda: save_pretrained(several, tmp_path / "out")):
-        with pytest.raises(InputError, match="one label an image to be shipped, got several labels"):
-            ship()
 
 
 def test_calibration_needs_the_validation_logits(run: Path, tmp_path: Path) -> None:

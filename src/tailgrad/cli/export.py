@@ -9,6 +9,9 @@ from tailgrad.checks import InputError
 from tailgrad.cli.options import JsonOption, QuietOption, TargetPriorOption
 from tailgrad.cli.output import err, interval, loading, printable, short, show_json, show_raw, show_table
 
+_RECALLS = {"before": "recall float32", "after": "recall int8"}
+_PRECISIONS = {"precision_before": "precision float32", "precision_after": "precision int8"}
+
 
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
@@ -101,16 +104,17 @@ def _show(made: dict[str, Any]) -> None:
     about = made.get("description")
     if about is not None and about["int8"]:
         cost = about["int8"]
+        keys = _RECALLS | (_PRECISIONS if about["thresholds"] else {})
         rows = [
             [
                 short(row["name"]),
                 str(row["support"]),
-                *(interval(row[key]) for key in ("before", "after")),
+                *(interval(row[key]) for key in keys),
                 str(row["changed"]),
             ]
             for row in cost["classes"]
         ]
-        header = ["class", "test", "recall float32", "recall int8", "changed"]
+        header = ["label" if about["thresholds"] else "class", "test", *keys.values(), "changed"]
         show_table("What int8 costs each class", header, rows)
         show_raw(
             f"{cost['changed']} of {cost['images']} predictions change; right in float32 alone "

@@ -8,6 +8,9 @@ from tailgrad.checks import in_range
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.untrusted import of_shape
 
+JOINED = "; "
+"""Between the labels of an image that has several."""
+
 
 @dataclass(frozen=True)
 class Prediction:

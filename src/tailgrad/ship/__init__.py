@@ -1,9 +1,10 @@
 """Trained networks on their way to where they are used.
 
 ``export`` makes an artefact of a finished run: one ONNX file with weights, preprocessing, class names,
-temperature, prior and thresholds, sealed by a hash. ``predict`` classifies files by a run, an artefact or a
-pretrained folder; from an artefact it loads ONNX Runtime and Pillow, and no PyTorch. ``save_pretrained`` and
-``from_pretrained`` write and read the Hugging Face layout with a model card.
+temperature, prior and thresholds, sealed by a hash; of several labels an image, a threshold for each.
+``predict`` classifies files by a run, an artefact or a pretrained folder; from an artefact it loads ONNX
+Runtime and Pillow, and no PyTorch. ``save_pretrained`` and ``from_pretrained`` write and read the Hugging
+Face layout with a model card.
 
     tailgrad.export("runs/a", "a.onnx")
     tailgrad.predict("a.onnx", ["new/"], top_k=3, abstain=0.6)

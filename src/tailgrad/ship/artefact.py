@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailgrad.checks import InputError
-from tailgrad.ship.decision import Floats, softmax
+from tailgrad.ship.decision import Floats, sigmoid, softmax
 from tailgrad.ship.description import Description, read_description
 from tailgrad.ship.extra import needed
 from tailgrad.ship.seal import description_of
@@ -82,9 +82,13 @@ class Artefact:
     def probabilities(self, logits: Floats, target: Sequence[float] | None = None) -> Floats:
         """Probabilities [N, K] of logits, for the frequencies ``target`` or those stored at export.
 
+        Of several labels each has its own; they do not sum to 1.
+
         Raises:
             InputError: a target prior for a network whose own prior is not known.
         """
+        if self.description.several_labels:
+            return sigmoid(logits)
         scaled = logits / self.description.temperature
         target = self.description.target_prior if target is None else target
         return softmax(scaled if target is None else scaled + prior_shift(self.description.prior, target))

@@ -18,12 +18,13 @@ INPUT, OUTPUTS = "images", ("logits", "probabilities")
 
 
 class WithProbabilities(nn.Module):
-    """Logits z, and beside them ``softmax(z / T + s)``.
+    """Logits z, and beside them ``softmax(z / T + s)``, or ``sigmoid(z)`` of several labels.
 
     Args:
         network: images -> logits [N, K].
         temperature: T.
         shift: s [K], or None.
+        several: whether the outputs are labels that do not exclude one another; T is 1 then, without s.
 
     Example:
         >>> made = WithProbabilities(nn.Identity(), 2.0, None)
@@ -33,8 +34,11 @@ class WithProbabilities(nn.Module):
 
     shift: Tensor | None
 
-    def __init__(self, network: nn.Module, temperature: float, shift: Tensor | None) -> None:
+    def __init__(
+        self, network: nn.Module, temperature: float, shift: Tensor | None, several: bool = False
+    ) -> None:
         super().__init__()
+        self.several = several
         self.network = network
         self.temperature = temperature
         self.register_buffer("shift", shift)
@@ -42,6 +46,8 @@ class WithProbabilities(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and probabilities [N, K]."""
         logits: Tensor = self.network(images)
+        if self.several:
+            return logits, logits.sigmoid()
         scaled = logits / self.temperature
         return logits, (scaled if self.shift is None else scaled + self.shift).softmax(1)
 

@@ -8,19 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailgrad.checks import InputError, in_range
+from tailgrad.recipes.prediction import JOINED
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The class of one image.
+    """The class of one image, or the labels of one that has several.
 
     Args:
         file: path as given.
-        name: predicted class.
-        probability: its probability.
-        probabilities: of every class, in class order.
+        name: predicted class; several labels are joined by ``"; "``, and without any it is empty.
+        probability: its probability; of several labels that of the likeliest.
+        probabilities: of every class, in class order; those of several labels do not sum to 1.
         error: why the image could not be read; then the other fields are empty.
         top: the most probable classes with their probabilities.
         abstained: whether the probability lies under the threshold asked for.
@@ -77,6 +78,23 @@ class Rule:
         return Prediction(file, self.names[k], p, tuple(row.tolist()), "", top, p < self.abstain)
 
 
+def labelled(file: str, row: Floats, names: Sequence[str], thresholds: Sequence[float]) -> Prediction:
+    """The labels of an image: those whose probability reaches the label's own threshold.
+
+    Args:
+        file: path as given.
+        row: probability of every label [L].
+        names: of the labels.
+        thresholds: one a label, in [0, 1].
+
+    Example:
+        >>> labelled("a.png", np.array([0.4, 0.9, 0.2]), ("cat", "dog", "fox"), (0.3, 0.5, 0.5)).name
+        'cat; dog'
+    """
+    found = [name for name, p, least in zip(names, row, thresholds, strict=True) if p >= least]
+    return Prediction(file, JOINED.join(found), float(row.max()), tuple(row.tolist()))
+
+
 def focused(probabilities: Floats, focus: int, threshold: float) -> list[int]:
     """Class ``focus`` where its probability reaches the threshold, else the likeliest other class.
 
@@ -106,6 +124,19 @@ def softmax(logits: Floats) -> Floats:
     """
     raised = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
     return np.asarray(raised / raised.sum(1, keepdims=True))
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Probabilities [N, L] of labels that do not exclude one another, in double precision.
+
+    Source: ``evaluate.label_thresholds.probabilities``, which would load SciPy.
+
+    Example:
+        >>> sigmoid(np.array([[0.0, -800.0]])).tolist()
+        [[0.5, 0.0]]
+    """
+    e = np.exp(-np.abs(logits))
+    return np.asarray(np.where(logits >= 0, 1, e) / (1 + e))
 
 
 def unreadable(file: str, reason: str) -> Prediction:

@@ -1,7 +1,7 @@
 """What an artefact says of itself, checked when it is read."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -10,6 +10,8 @@ from tailgrad.untrusted import parse_json
 
 FORMAT = 1
 """Version of the description that this package writes, and the latest that it reads."""
+ONE: Final = "images, one label"
+SEVERAL: Final = "images, several labels"
 MAX_SIDE = 4096
 """Longest side of the images that an artefact may ask for, in pixels."""
 
@@ -66,7 +68,7 @@ class Description(_Part):
 
     format: int = FORMAT
     tailgrad: str = ""
-    task: Literal["images, one label"] = "images, one label"
+    task: Literal["images, one label", "images, several labels"] = ONE
     names: Annotated[tuple[str, ...], Field(min_length=2)]
     counts: tuple[Count, ...]
     preprocessing: Preprocessing
@@ -77,6 +79,8 @@ class Description(_Part):
     """the class prior that the logits stand for, after the ledger"""
     target_prior: tuple[Share, ...] | None = None
     focus: Focus | None = None
+    thresholds: tuple[Share, ...] | None = None
+    """of several labels, the probability from which on each counts as there"""
     abstain: Share | None = None
     precision: Literal["float32", "int8"] = "float32"
     head: dict[str, Any] = {}
@@ -89,9 +93,14 @@ class Description(_Part):
     limits: list[str] = []
     provenance: dict[str, Any] = {}
 
+    @property
+    def several_labels(self) -> bool:
+        """Whether an image has any number of labels, instead of one class."""
+        return self.task == SEVERAL
+
     @model_validator(mode="after")
     def _one_entry_a_class(self) -> Self:
-        for name in ("counts", "prior", "target_prior"):
+        for name in ("counts", "prior", "target_prior", "thresholds"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.names):
                 raise ValueError(f"{name} has {len(values)} entries for {len(self.names)} classes")
@@ -107,6 +116,15 @@ class Description(_Part):
             raise ValueError(f"focus on {self.focus.name!r}, which is no class")
         if any(not std > 0 for std in self.preprocessing.std):
             raise ValueError(f"std {self.preprocessing.std}")
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds_go_with_labels(self) -> Self:
+        of_one = (self.prior, self.target_prior, self.focus, self.abstain)
+        if self.several_labels != (self.thresholds is not None):
+            raise ValueError(f"thresholds of labels are {'missing' if self.several_labels else 'there'}")
+        if self.several_labels and (any(one is not None for one in of_one) or self.temperature != 1):
+            raise ValueError("a prior, a temperature or a choice of one class where there are several labels")
         return self
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tailgrad.checks import InputError, in_range
 from tailgrad.files import write_with
+from tailgrad.recipes.predict_labels import is_of_labels
 from tailgrad.recipes.restore import Restored, restore
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.waiting import Say, silent
@@ -17,7 +18,7 @@ from tailgrad.ship.agreement import TOLERANCE, Agreement, agreement, onnx_logits
 from tailgrad.ship.artefact import Artefact
 from tailgrad.ship.calibration import calibrate
 from tailgrad.ship.convert import WithProbabilities, converted
-from tailgrad.ship.decision import focused, softmax
+from tailgrad.ship.decision import focused, sigmoid, softmax
 from tailgrad.ship.deployed import Deployed
 from tailgrad.ship.description import Description
 from tailgrad.ship.extra import needed
@@ -81,6 +82,7 @@ def export(
 ) -> Exported:
     """Write a run as one ONNX file: weights, preprocessing, names, temperature, prior, thresholds, ledger.
 
+    A run of several labels an image is shipped with the threshold of every label.
     Heads made of branches are fused (``fused``). The file is written only if ONNX Runtime gives the logits of
     PyTorch to 1e-4, on held-out images of the run where its data are at hand and on random ones otherwise.
 
@@ -96,7 +98,8 @@ def export(
 
     Raises:
         InputError: the run is not finished or not one on images, ONNX cannot express it, outputs differ, the
-            frequencies do not fit, ``file`` exists, or the extra ``onnx`` is missing.
+            frequencies do not fit, ``file`` exists, or the extra ``onnx`` is missing; or ``calibrate``,
+            ``target_prior`` or ``abstain`` is asked for where the run gives several labels an image.
 
     Source: pooled heads, arXiv 2606.05740 (methods A.4); label shift by Bayes' rule.
 
@@ -115,7 +118,7 @@ def export(
         needed(name, "to export")
     folder.result()
     network = restore(run)
-    check_task(network, folder)
+    check_task(network)
     check_posthoc(network)
     options = Options(int8, calibrate, target_prior, abstain)
     about = _about(folder, network, options, say)
@@ -129,6 +132,9 @@ def export(
 
 def _about(folder: RunFolder, network: Restored, options: Options, say: Say) -> Description:
     """The description, before anything is measured."""
+    if is_of_labels(folder.path):
+        _check_of_labels(options)
+        return described(folder, network, own_calibration(network))
     about = described(folder, network, own_calibration(network))
     if options.abstain is not None:
         in_range("abstain", options.abstain, 0, 1)
@@ -153,6 +159,17 @@ def _about(folder: RunFolder, network: Restored, options: Options, say: Say) -> 
             )
         about = about.model_copy(update={"target_prior": target})
     return about.model_copy(update={"abstain": options.abstain})
+
+
+def _check_of_labels(options: Options) -> None:
+    """Raises: InputError: something is asked for that is of one class an image."""
+    asked = {"calibrate": options.calibrate or None, "target_prior": options.target}
+    for name, value in (asked | {"abstain": options.abstain}).items():
+        if value is not None:
+            raise InputError(
+                f"{name} must be left out for a run of several labels an image, got {value!r}; every label "
+                "has a threshold of its own"
+            )
 
 
 def ledger_words(about: Description) -> str:
@@ -180,7 +197,9 @@ def _model(folder: RunFolder, network: Restored, about: Description, say: Say) -
     if about.target_prior is not None:
         shift = torch.from_numpy(prior_shift(about.prior, about.target_prior)).float()
     found: list[Agreement] = []
-    for way, model in converted(WithProbabilities(deployed, about.temperature, shift), example):
+    for way, model in converted(
+        WithProbabilities(deployed, about.temperature, shift, about.several_labels), example
+    ):
         found.append(agreement(model, network, images, source))
         if found[-1].fine:
             say(f"ONNX Runtime agrees with PyTorch to {found[-1].difference:.1e} on {len(images)} {source}")
@@ -222,7 +241,9 @@ def _random(size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def _chosen(logits: NDArray[np.floating], about: Description) -> NDArray[np.int64]:
-    """The class of each image as ``predict`` chooses it."""
+    """The class of each image as ``predict`` chooses it, or zeros and ones [N, L] of several labels."""
+    if about.thresholds is not None:
+        return (sigmoid(logits.astype(np.float64)) >= about.thresholds).astype(np.int64)
     if about.target_prior is not None:
         logits = logits / about.temperature + prior_shift(about.prior, about.target_prior)
     elif about.focus is not None:

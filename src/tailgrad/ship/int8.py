@@ -16,6 +16,7 @@ from tailgrad.evaluate import mcnemar_exact
 from tailgrad.evaluate.intervals import wilson
 from tailgrad.ship.extra import needed
 
+Classes = NDArray[np.int64]
 _BATCH = 16
 
 
@@ -110,32 +111,33 @@ def cost(
 ) -> dict[str, Any]:
     """Recall of every class before and after, with Wilson intervals, and how many predictions changed.
 
+    Of several labels, an image has changed where any of its labels did and is right where all of them are.
+
     Args:
-        before: predicted classes [N] in single precision.
+        before: predicted classes [N] in single precision, or zeros and ones [N, K] of several labels.
         after: those in int8.
-        target: true classes [N].
+        target: true classes [N] or [N, K].
         names: K class names.
 
     Returns:
         ``images``, ``changed``, ``only_before`` and ``only_after`` (right in one of the two alone), ``p`` of
-        McNemar's exact test, and ``classes``: name, support, before, after, changed.
+        McNemar's exact test, and ``classes``: name, support, before, after, changed; of several labels also
+        ``precision_before`` and ``precision_after``, and what changed among all images.
 
     Example:
         >>> found = cost(np.array([0, 1]), np.array([0, 0]), np.array([0, 1]), ["a", "b"])
         >>> found["changed"], found["only_before"], found["classes"][1]["after"]["value"]
         (1, 1, 0.0)
     """
-    test = mcnemar_exact(before == target, after == target)
-    right = {"before": before == target, "after": after == target}
-    rows = []
-    for k, name in enumerate(names):
-        own = target == k
-        recalls = {key: _recall(own, hit) for key, hit in right.items()}
-        changed = int((own & (before != after)).sum())
-        rows.append({"name": name, "support": int(own.sum()), **recalls, "changed": changed})
+    same, first, second = (_whole(a == b) for a, b in ((before, after), (before, target), (after, target)))
+    test = mcnemar_exact(first, second)
+    if target.ndim == 1:
+        rows = [_class_cost(k, name, before, after, target) for k, name in enumerate(names)]
+    else:
+        rows = [_label_cost(name, *of) for name, *of in zip(names, before.T, after.T, target.T, strict=True)]
     return {
         "images": len(target),
-        "changed": int((before != after).sum()),
+        "changed": int((~same).sum()),
         "only_before": test.only_a,
         "only_after": test.only_b,
         "p": test.p,
@@ -143,6 +145,35 @@ def cost(
     }
 
 
-def _recall(own: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, Any]:
-    found = wilson(int((own & right).sum()), int(own.sum()))
+def _whole(equal: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[N]: of several labels, whether all are equal."""
+    return equal if equal.ndim == 1 else np.asarray(equal.all(1))
+
+
+def _class_cost(k: int, name: str, before: Classes, after: Classes, target: Classes) -> dict[str, Any]:
+    own = target == k
+    return {
+        "name": name,
+        "support": int(own.sum()),
+        "before": _share(before == k, own),
+        "after": _share(after == k, own),
+        "changed": int((own & (before != after)).sum()),
+    }
+
+
+def _label_cost(name: str, before: Classes, after: Classes, target: Classes) -> dict[str, Any]:
+    has = target == 1
+    return {
+        "name": name,
+        "support": int(has.sum()),
+        "before": _share(before == 1, has),
+        "after": _share(after == 1, has),
+        "precision_before": _share(has, before == 1),
+        "precision_after": _share(has, after == 1),
+        "changed": int((before != after).sum()),
+    }
+
+
+def _share(of: NDArray[np.bool_], among: NDArray[np.bool_]) -> dict[str, Any]:
+    found = wilson(int((among & of).sum()), int(among.sum()))
     return {"value": found.value, "low": found.low, "high": found.high}

@@ -8,6 +8,13 @@ import yaml
 from tailgrad.ship.description import Description
 
 _MOST = 200
+_FIGURES = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "average_precision": "average precision",
+    "auc": "AUC",
+}
 _MARKS = {"&": "&amp;", "<": "&lt;", "|": "\\|", "`": "'", "[": "\\[", "]": "\\]"}
 
 
@@ -46,7 +53,7 @@ def model_card(about: Description, name: str) -> str:
 def _header(about: Description, name: str) -> str:
     figures = [
         {"type": kind, "name": kind.replace("_", " "), "value": round(figure["value"], 4)}
-        for kind in ("macro_f1", "balanced_accuracy", "accuracy")
+        for kind in ("macro_f1", "balanced_accuracy", "accuracy", "mean_average_precision", "macro_auc")
         if (figure := about.headline.get(kind))
     ]
     data = str(about.provenance.get("data", "unknown"))
@@ -72,7 +79,7 @@ def _opening(about: Description) -> str:
     head, parameters = _plain(str(about.head.get("name", "unknown"))), about.provenance.get("parameters")
     size = f", {parameters:,} parameters" if isinstance(parameters, int) else ""
     return (
-        f"An image classifier for {len(about.names)} classes: backbone `{run.get('backbone')}`, "
+        f"An image classifier for {len(about.names)} {_kinds(about)}: backbone `{run.get('backbone')}`, "
         f"head `{head}`{size}, images of {height} x {width} pixels (height x width). Trained by "
         f"tailgrad {_plain(about.tailgrad)} (method `{run.get('method')}`, regime "
         f"`{run.get('regime')}`, seed {run.get('seed')}). "
@@ -88,13 +95,25 @@ def _classes(about: Description) -> Iterator[str]:
     told = f"{about.headline.get('images')} test images, intervals of 95 %."
     if figure := about.headline.get("macro_f1"):
         told += f" Macro-F1 {interval(figure)}, worst class {_plain(str(about.headline.get('worst_class')))}."
+    if figure := about.headline.get("mean_average_precision"):
+        told += f" Mean average precision {interval(figure)}."
     yield told
+    figures = [name for name in _FIGURES if any(name in row for row in about.per_class)]
     rows = [
         [_plain(row["name"]), str(row["train_count"]), str(row["support"])]
-        + [interval(row[figure]) for figure in ("precision", "recall", "f1")]
+        + ([f"{row['threshold']:.3f}"] if about.several_labels else [])
+        + [interval(row.get(figure, {})) for figure in figures]
         for row in about.per_class[:_MOST]
     ]
-    yield _table(["class", "training images", "test images", "precision", "recall", "F1"], rows)
+    threshold = ["threshold"] if about.several_labels else []
+    header = [
+        "label" if about.several_labels else "class",
+        "training images",
+        "test images",
+        *threshold,
+        *(_FIGURES[name] for name in figures),
+    ]
+    yield _table(header, rows)
     if len(about.per_class) > _MOST:
         yield f"{len(about.per_class) - _MOST} further classes are in `config.json`."
     if about.focus is not None:
@@ -105,7 +124,13 @@ def _classes(about: Description) -> Iterator[str]:
         )
 
 
+def _kinds(about: Description) -> str:
+    return "labels, of which an image has any number" if about.several_labels else "classes"
+
+
 def _ledger(about: Description) -> Iterator[str]:
+    if about.several_labels:
+        return
     yield "## Class prior"
     if about.prior is None:
         yield "The prior that the probabilities stand for is not known."
@@ -127,9 +152,10 @@ def _ledger(about: Description) -> Iterator[str]:
 
 
 def _use(about: Description) -> str:
+    what = "any of {} labels" if about.several_labels else "one of {} classes"
     return (
         '```python\nfrom tailgrad import from_pretrained\n\nmodel = from_pretrained("this folder")\n'
-        f'model.predict(["image.png"])  # one of {len(about.names)} classes\n```'
+        f'model.predict(["image.png"])  # {what.format(len(about.names))}\n```'
     )
 
 

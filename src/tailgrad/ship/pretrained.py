@@ -16,13 +16,14 @@ from tailgrad.recipes.after_training import FILE
 from tailgrad.recipes.compose import validate
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.predict import classify
+from tailgrad.recipes.predict_labels import label_images
 from tailgrad.recipes.restore import Restored, rebuilt, restore
 from tailgrad.recipes.run_folder import RunFolder, read_json
 from tailgrad.ship.decision import Prediction
 from tailgrad.ship.description import Description, read_description
 from tailgrad.ship.model_card import model_card
-from tailgrad.ship.predict import Classes, Wish, decided
 from tailgrad.ship.run_facts import check_task, described, own_calibration
+from tailgrad.ship.wish import Classes, Wish, check_labels_wish, decided, with_labels
 from tailgrad.untrusted import of_shape
 
 CONFIG, WEIGHTS, PREPROCESSOR, CARD = (
@@ -68,6 +69,10 @@ class Pretrained:
             InputError: there is no image, or the wish does not fit.
         """
         about, wish = self.description, wish or Wish()
+        if about.thresholds is not None:
+            check_labels_wish(wish)
+            found = label_images(self.network, about.thresholds, images, console=console)
+            return with_labels(found, about.names, wish)
         classes = Classes(about.names, about.counts, about.prior, about.temperature, about.target_prior)
         focus = None
         if about.focus is not None:
@@ -104,7 +109,7 @@ def save_pretrained(run: str | Path, folder: str | Path) -> Path:
     check_new(place)
     source.result()
     network = restore(run)
-    check_task(network, source)
+    check_task(network)
     about = described(source, network, own_calibration(network))
     with of_shape(source.result_file):
         card = model_card(about, _name(about))
@@ -202,6 +207,7 @@ def _config(about: Description, config: Config, network: Restored) -> dict[str, 
     return {
         "architectures": [type(network.model).__name__],
         "model_type": "tailgrad",
+        "problem_type": f"{'multi' if about.several_labels else 'single'}_label_classification",
         "num_labels": len(names),
         "id2label": names,
         "label2id": {name: k for k, name in names.items()},

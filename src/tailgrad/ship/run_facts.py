@@ -11,38 +11,42 @@ import tailgrad
 from tailgrad.checks import InputError
 from tailgrad.files import finite
 from tailgrad.posthoc import TemperatureScaling
+from tailgrad.recipes.predict_labels import is_of_labels, thresholds_of_run
 from tailgrad.recipes.restore import Restored
 from tailgrad.recipes.run_folder import RunFolder, config_text, read_json
 from tailgrad.ship.calibration import Calibration
-from tailgrad.ship.description import Description, Focus, Preprocessing
+from tailgrad.ship.description import SEVERAL, Description, Focus, Preprocessing
 from tailgrad.untrusted import of_shape
 
 FEW = 30
 """Test images of a class under which its figures are called uncertain."""
 _TOLD = 12
-_FIGURES = ("macro_f1", "accuracy", "balanced_accuracy", "g_mean", "nll")
+_LIMITS = (
+    "An image of none of the classes is given one of them all the same.",
+    "Figures hold for images drawn as the test images were; a target prior changes class frequencies "
+    "and assumes that images of a class look as they did.",
+)
+_FIGURES = (
+    "macro_f1",
+    "accuracy",
+    "balanced_accuracy",
+    "g_mean",
+    "nll",
+    "mean_average_precision",
+    "macro_auc",
+    "micro_f1",
+)
+_OF_CLASS = ("precision", "recall", "f1", "average_precision", "auc")
 
 
-def check_task(network: Restored, folder: RunFolder | None = None) -> None:
-    """Make sure that a network takes images and gives one label.
-
-    Args:
-        network: restored.
-        folder: of its run, where there is one.
+def check_task(network: Restored) -> None:
+    """Make sure that a network takes images.
 
     Raises:
-        InputError: it takes rows of a table, or gives several labels an image.
+        InputError: it takes rows of a table.
 
     Example: see ``ship.export``.
     """
-    if folder is not None:
-        with of_shape(folder.result_file):
-            several = "mean_average_precision" in folder.result()["test"]
-        if several:
-            raise InputError(
-                f"run must give one label an image to be shipped, got several labels from {folder.path}; "
-                "ship its weights, checkpoint/weights.safetensors, as they are"
-            )
     takes = getattr(network.model.backbone, "takes", "images")
     if takes == "table":
         raise InputError(
@@ -98,25 +102,38 @@ def described(folder: RunFolder, network: Restored, calibration: Calibration) ->
     with of_shape(folder.result_file):
         if tuple(result["classes"]["names"]) != network.names:
             raise ValueError("other classes than the weights")
-        prior = result.get("prior") or {}
-        focus = result.get("focus")
+        several = is_of_labels(folder.path)
+        judged = _of_labels(folder) if several else _of_one_label(result, calibration)
         return Description(
             tailgrad=tailgrad.__version__,
             names=network.names,
             counts=tuple(result["classes"]["counts"]),
             preprocessing=_preprocessing(network),
-            temperature=calibration.temperature,
-            calibration=calibration.words,
-            prior=tuple(prior["prior"]) if prior else None,
-            focus=None if focus is None else Focus(name=focus["class"], threshold=focus["threshold"]),
             head={"name": type(network.model.head).__name__},
-            ledger=finite(prior),
             per_class=[_class_row(row) for row in result["test"]["classes"]],
             headline=_headline(result["test"]),
             conflict=_conflict(folder.path),
-            limits=_limits(result, calibration),
+            limits=_limits(result, calibration, several),
             provenance=_provenance(folder, result),
+            **judged,
         )
+
+
+def _of_one_label(result: Mapping[str, Any], calibration: Calibration) -> dict[str, Any]:
+    """How logits become a class."""
+    prior, focus = result.get("prior") or {}, result.get("focus")
+    return {
+        "temperature": calibration.temperature,
+        "calibration": calibration.words,
+        "prior": tuple(prior["prior"]) if prior else None,
+        "focus": None if focus is None else Focus(name=focus["class"], threshold=focus["threshold"]),
+        "ledger": finite(prior),
+    }
+
+
+def _of_labels(folder: RunFolder) -> dict[str, Any]:
+    """How logits become labels."""
+    return {"task": SEVERAL, "thresholds": thresholds_of_run(folder)}
 
 
 def _preprocessing(network: Restored) -> Preprocessing:
@@ -130,8 +147,9 @@ def _preprocessing(network: Restored) -> Preprocessing:
 
 
 def _class_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    figures = {name: _estimate(row[name]) for name in ("precision", "recall", "f1")}
-    found: dict[str, Any] = finite({key: row[key] for key in ("name", "train_count", "support")} | figures)
+    figures = {name: _estimate(row[name]) for name in _OF_CLASS if row.get(name) is not None}
+    plain = ("name", "train_count", "support", "threshold")
+    found: dict[str, Any] = finite({key: row[key] for key in plain if key in row} | figures)
     return found
 
 
@@ -154,16 +172,14 @@ def _conflict(path: Path) -> list[str]:
         return [line for line in str(read_json(file)["summary"]).split("\n") if line.strip()][:_TOLD]
 
 
-def _limits(result: Mapping[str, Any], calibration: Calibration) -> list[str]:
+def _limits(result: Mapping[str, Any], calibration: Calibration, several: bool) -> list[str]:
     rows = result["test"]["classes"]
     few = [row["name"] for row in rows if row["support"] < FEW]
     unseen = [row["name"] for row in rows if not row["train_count"]]
     found = [
         f"Trained once, with seed {result['seed']}, on {result['train_images']} images of {result['data']}: "
         "how much another seed would differ is not known from this run.",
-        "An image of none of the classes is given one of them all the same.",
-        "Figures hold for images drawn as the test images were; a target prior changes class frequencies "
-        "and assumes that images of a class look as they did.",
+        *(_limits_of_labels(rows) if several else _LIMITS),
     ]
     if few:
         found.append(f"Fewer than {FEW} test images: {_some(few)}. Read their intervals, not their figures.")
@@ -173,6 +189,18 @@ def _limits(result: Mapping[str, Any], calibration: Calibration) -> list[str]:
         found.append("The probabilities are not calibrated.")
     if result.get("wrong_labels"):
         found.append(f"{result['wrong_labels']} training labels were replaced on purpose.")
+    return found
+
+
+def _limits_of_labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    guessed = [row["name"] for row in rows if not row["fitted"]]
+    found = [
+        "An image may be given any number of labels, none too; the probabilities of labels do not sum to 1.",
+        "Figures hold for images drawn as the test images were: where labels are rarer, a threshold lets "
+        "more false alarms through for every one that is right.",
+    ]
+    if guessed:
+        found.append(f"No validation image has it, so that its threshold is a guess: {_some(guessed)}.")
     return found
 
 

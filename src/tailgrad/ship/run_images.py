@@ -25,7 +25,7 @@ class Pictures:
 
     Args:
         pixels: uint8 [N, 3, H, W].
-        target: class of each [N].
+        target: class of each [N], or zeros and ones [N, L] of several labels.
 
     Example:
         >>> len(Pictures(np.zeros((2, 3, 8, 8), np.uint8), np.zeros(2, np.int64)))
@@ -69,14 +69,26 @@ def run_images(folder: RunFolder, network: Restored, part: str, most: int) -> Pi
         raise InputError(
             f"images of {folder.path} must be at hand, got none of its {part} images in {source.name}"
         )
-    return Pictures(np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2)), np.array(target, np.int64))
+    images = np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2))
+    if source.indicators is not None:
+        return Pictures(images, np.stack([_marked(one, source.num_classes) for one in target]))
+    return Pictures(images, np.array(target, np.int64))
 
 
-def _listed(folder: RunFolder, part: str) -> tuple[Sequence[str], Sequence[int]]:
+def _marked(labels: Sequence[int], of: int) -> NDArray[np.int64]:
+    """Zeros and ones [L]."""
+    found = np.zeros(of, np.int64)
+    found[list(labels)] = 1
+    return found
+
+
+def _listed(folder: RunFolder, part: str) -> tuple[Sequence[str], Sequence[Any]]:
+    """Names, and of each the class or the list of its labels."""
     path = folder.path / "split.json"
     with of_shape(path):
         found: Any = read_json(path)["parts"][part]
-        return list(map(str, found["names"])), list(map(int, found["labels"]))
+        labels = [one if isinstance(one, list) else int(one) for one in found["labels"]]
+        return list(map(str, found["names"])), labels
 
 
 def _source(config: Config) -> Source:
