@@ -38,7 +38,7 @@ ALLOWED = {
     "report": BOTTOM | COMPONENTS,
     "engine": BOTTOM | COMPONENTS | {"optim", "report"},
     "recipes": BOTTOM | COMPONENTS | {"optim", "report", "engine"},
-    "evidence": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes", "ship"},
+    "evidence": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes", "ship", "integrations"},
     "ship": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes"},
     "cli": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes", "evidence", "integrations", "ship"},
     "integrations": BOTTOM | COMPONENTS | {"optim", "report", "engine", "recipes"},
