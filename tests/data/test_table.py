@@ -12,8 +12,9 @@ import pytest
 
 from tailgrad.checks import InputError
 from tailgrad.data import audit, choose, duplicate_groups, make_split, open_source
+from tailgrad.data.column import Categories, Numbers
 from tailgrad.data.table import TableRows, open_table, read_table, rows_of
-from tailgrad.data.table_columns import Categories, Numbers, column_of, remarks_on
+from tailgrad.data.table_columns import column_of, remarks_on
 from tailgrad.data.table_options import TableOptions
 
 TEXT = "age,town,dose,sick\n31,north,1.5,no\n40,south,,yes\n52,,2.5,no\n"

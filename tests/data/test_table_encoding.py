@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailgrad.checks import InputError
+from tailgrad.data.column import Categories, Numbers
 from tailgrad.data.new_rows import open_new_rows
 from tailgrad.data.table import TableRows, open_table
-from tailgrad.data.table_columns import Categories, Numbers
 from tailgrad.data.table_encoding import UNSEEN, TableEncoding, load_encoding
 
 FRAME = pa.table(

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from tailgrad.checks import InputError
+from tailgrad.data.column import Categories, Numbers
 from tailgrad.data.table import TableRows, class_words, open_table, read_table
-from tailgrad.data.table_columns import Categories, Numbers, column_of, decoded, remarks_on
+from tailgrad.data.table_columns import column_of, decoded, remarks_on
 from tailgrad.data.table_encoding import FAR, TableEncoding
 
 

@@ -7,9 +7,9 @@ from sklearn.datasets import load_breast_cancer, load_wine
 from tailgrad.checks import InputError
 from tailgrad.data import open_source
 from tailgrad.data.bundled_tables import open_bundled_table
+from tailgrad.data.column import Categories, Numbers
 from tailgrad.data.generated_rows import open_generated_rows
 from tailgrad.data.table import rows_of
-from tailgrad.data.table_columns import Categories, Numbers
 from tailgrad.recipes.compose import compose
 from tailgrad.recipes.prepare import prepare
 

@@ -4,10 +4,10 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_wine
 
 from tailgrad.checks import one_of
+from tailgrad.data.column import Numbers
 from tailgrad.data.profiles import Profile
 from tailgrad.data.source import Source
 from tailgrad.data.table import TableRows
-from tailgrad.data.table_columns import Numbers
 
 FACTORS = {"breast-cancer-lt": 10.0, "wine-lt": 5.0}
 """Imbalance factor of the training part of each."""

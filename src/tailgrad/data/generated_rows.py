@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailgrad.checks import in_range
+from tailgrad.data.column import MISSING, Categories, Column, Floats, Numbers
 from tailgrad.data.source import Source
 from tailgrad.data.table import TableRows
-from tailgrad.data.table_columns import MISSING, Categories, Column, Floats, Numbers
 
 SIZES = {"generated-rows": (100_000, 1000), "generated-rows-small": (3_000, 30)}
 """Rows, and how many common ones there are to each rare one, of the sources with a name."""

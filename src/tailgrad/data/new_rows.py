@@ -1,16 +1,18 @@
 """Rows to classify: a table with the columns that a run was trained with."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from tailgrad.checks import InputError, nearest
+from tailgrad.data.column import Categories, Column
 from tailgrad.data.table import TableRows, class_words, read_table
-from tailgrad.data.table_columns import Categories, Column, column_of
+from tailgrad.data.table_columns import column_of
 from tailgrad.data.table_encoding import Encoded, TableEncoding
 
 _NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
@@ -76,6 +78,51 @@ def open_new_rows(table: Any, encoding: TableEncoding) -> NewRows:
     said += _sentences(encoded.filled, "without a value, taken as the training median")
     said += tuple(f"column {name!r} was not trained with and is passed over" for name in strangers)
     return NewRows(encoded, _labels(read, encoding), said)
+
+
+def open_new_tables(
+    tables: Sequence[str | Path], encoding: TableEncoding, say: Callable[[str], None]
+) -> dict[str, NewRows]:
+    """Read the rows of several files, by the name of the file; what was made up for them is said.
+
+    Args:
+        tables: CSV or parquet files.
+        encoding: of the run.
+        say: told the remarks, each behind the name of its file.
+
+    Raises:
+        InputError: there is no file, or as ``open_new_rows``.
+
+    Example:
+        >>> encoding = TableEncoding(target="sick", classes=("no", "yes"), numbers=(), categories=())
+        >>> open_new_tables([], encoding, print)
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: tables must hold at least one file, got none; give a CSV or parquet file
+    """
+    opened = {str(table): open_new_rows(table, encoding) for table in tables}
+    if not opened:
+        raise InputError("tables must hold at least one file, got none; give a CSV or parquet file")
+    for name, rows in opened.items():
+        for remark in rows.remarks:
+            say(f"{name}: {remark}")
+    return opened
+
+
+def row_places(opened: Mapping[str, NewRows]) -> list[tuple[str, str]]:
+    """``file#i`` of every row, counted from 0 below the header, and its label, empty where it has none.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = Encoded(np.zeros((2, 1), np.float32), np.zeros((2, 0), np.int64), {}, {})
+        >>> row_places({"new.csv": NewRows(rows, (), ())})
+        [('new.csv#0', ''), ('new.csv#1', '')]
+    """
+    return [
+        (f"{name}#{i}", rows.labels[i] if rows.labels else "")
+        for name, rows in opened.items()
+        for i in range(len(rows.encoded.numbers))
+    ]
 
 
 def _sentences(counts: Mapping[str, int], what: str) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from tailgrad.checks import InputError, nearest
+from tailgrad.data.column import Categories, Column, Indices, Numbers
 from tailgrad.data.labels import class_indices
 from tailgrad.data.parts import PARTS
 from tailgrad.data.source import Source, brought_split, safe_name
-from tailgrad.data.table_columns import Categories, Column, Indices, Numbers, column_of, decoded, remarks_on
+from tailgrad.data.table_columns import column_of, decoded, remarks_on
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLIT = "split"

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tailgrad.data.column import Numbers
 from tailgrad.data.source import Source
 from tailgrad.data.table import rows_of
-from tailgrad.data.table_columns import Numbers
 
 
 @dataclass(frozen=True)

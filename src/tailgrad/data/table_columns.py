@@ -1,20 +1,13 @@
-"""The columns of a table: numbers, or categories as positions in a list of words."""
+"""The columns of a table as Arrow holds them, read by their type."""
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from tailgrad.checks import InputError
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
-
-MISSING = -1
-"""Position of a missing category."""
+from tailgrad.data.column import MISSING, Categories, Column, Floats, Indices, Numbers
 
 _ALIKE = 0.95
 """Share of different values above which a column of words looks like an identifier."""
@@ -24,64 +17,6 @@ _MOST = 1e100
 """Size above which a number measures nothing, and its square overflows."""
 
 _A_DAY = {"s": 86_400.0, "ms": 86_400e3, "us": 86_400e6, "ns": 86_400e9}
-
-
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """A numeric column.
-
-    Args:
-        name: of the column.
-        values: [N], NaN where a value is missing; never infinite.
-
-    Example:
-        >>> Numbers("age", np.array([31.0, np.nan])).missing.tolist()
-        [False, True]
-    """
-
-    name: str
-    values: Floats
-
-    @property
-    def missing(self) -> NDArray[np.bool_]:
-        """Where a value is missing, [N]."""
-        return np.isnan(self.values)
-
-    def chosen(self, rows: Indices) -> "Numbers":
-        """Some of the rows, in the order given."""
-        return replace(self, values=self.values[rows])
-
-
-@dataclass(frozen=True, eq=False)
-class Categories:
-    """A column of categories.
-
-    Args:
-        name: of the column.
-        codes: positions in ``words`` [N], ``MISSING`` where a value is missing.
-        words: the categories, sorted.
-
-    Example:
-        >>> Categories("colour", np.array([1, -1]), ("blue", "red")).missing.tolist()
-        [False, True]
-    """
-
-    name: str
-    codes: Indices
-    words: tuple[str, ...]
-
-    @property
-    def missing(self) -> NDArray[np.bool_]:
-        """Where a value is missing, [N]."""
-        found: NDArray[np.bool_] = self.codes == MISSING
-        return found
-
-    def chosen(self, rows: Indices) -> "Categories":
-        """Some of the rows, in the order given; the words stay."""
-        return replace(self, codes=self.codes[rows])
-
-
-Column = Numbers | Categories
 
 
 def column_of(name: str, values: pa.ChunkedArray, *, category: bool = False) -> Column:

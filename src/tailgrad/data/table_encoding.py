@@ -3,17 +3,19 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tailgrad.checks import InputError
-from tailgrad.data.table import TableRows
-from tailgrad.data.table_columns import MISSING, Categories, Indices, Numbers
+from tailgrad.data.column import MISSING, Categories, Indices, Numbers
 from tailgrad.files import write_text
 from tailgrad.untrusted import json_text
+
+if TYPE_CHECKING:
+    from tailgrad.data.table import TableRows
 
 FAR = 1e6
 """Deviations from the mean at which numbers end; of N training rows none lies beyond the root of N."""
@@ -95,6 +97,7 @@ class TableEncoding(_Part):
         dropped: columns with one value in training.
 
     Example:
+        >>> from tailgrad.data.table import TableRows
         >>> rows = TableRows([Numbers("age", np.array([30.0, np.nan, 50.0, 70.0]))], "sick")
         >>> encoding = TableEncoding.fit(rows, [0, 1, 2], ("no", "yes"))
         >>> encoding.encode(rows).numbers.round(2).tolist()[:2]
@@ -109,7 +112,7 @@ class TableEncoding(_Part):
     dropped: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, rows: TableRows, train: Sequence[int] | Indices, classes: Sequence[str]) -> Self:
+    def fit(cls, rows: "TableRows", train: Sequence[int] | Indices, classes: Sequence[str]) -> Self:
         """The encoding that training rows give.
 
         Args:
@@ -180,7 +183,7 @@ class TableEncoding(_Part):
         """Hash of all of it."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
-    def encode(self, rows: TableRows) -> Encoded:
+    def encode(self, rows: "TableRows") -> Encoded:
         """Rows as a network takes them; they have the columns, and their kinds, that it was fitted to."""
         known = {column.name: column for column in rows.columns}
         values, flags, filled, unseen = [], [], {}, {}

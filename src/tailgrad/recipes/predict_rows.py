@@ -1,6 +1,6 @@
 """Classes of new rows of a table by a trained run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ from rich.console import Console
 from torch import Tensor
 
 from tailgrad.checks import InputError
-from tailgrad.data.new_rows import open_new_rows
-from tailgrad.data.table_encoding import load_encoding
+from tailgrad.data.new_rows import NewRows, open_new_tables, row_places
+from tailgrad.data.table_encoding import TableEncoding, load_encoding
 from tailgrad.evaluate import apply_threshold
 from tailgrad.posthoc import Chain
 from tailgrad.recipes.after_training import load_chain
@@ -20,7 +20,7 @@ from tailgrad.recipes.config import Config
 from tailgrad.recipes.prediction import Prediction, focus_of_run
 from tailgrad.recipes.prepare import prepare
 from tailgrad.recipes.resample_rows import resampled
-from tailgrad.recipes.restore import restore
+from tailgrad.recipes.restore import Restored, restore
 from tailgrad.recipes.row_parts import as_inputs
 from tailgrad.recipes.run_estimator import fitted_estimator, log_probabilities
 from tailgrad.recipes.run_folder import RunFolder
@@ -64,39 +64,66 @@ def predict_rows(
     """
     folder, talk = RunFolder(Path(run)), Talk(console)
     config, encoding = folder.config(), load_encoding(Path(run) / ENCODING)
-    opened = {str(table): open_new_rows(table, encoding) for table in tables}
-    if not opened:
-        raise InputError("tables must hold at least one file, got none; give a CSV or parquet file")
-    for name, rows in opened.items():
-        for remark in rows.remarks:
-            talk(f"{name}: {remark}")
+    opened = open_new_tables(tables, encoding, talk)
     inputs = [as_inputs(rows.encoded) for rows in opened.values()]
-    logits = _logits(folder, config, inputs, talk)
-    chances: NDArray[np.float64] = torch.softmax(logits.double(), 1).numpy()
-    focus = focus_of_run(folder, encoding.classes)
-    best = chances.argmax(1) if focus is None else apply_threshold(chances, *focus)
-    places = [
-        (f"{name}#{i}", rows.labels[i] if rows.labels else "")
-        for name, rows in opened.items()
-        for i in range(len(rows.encoded.numbers))
-    ]
-    return [
-        Prediction(place, encoding.classes[k], float(row[k]), tuple(row.tolist()), label=label)
-        for (place, label), k, row in zip(places, best.tolist(), chances, strict=True)
-    ]
-
-
-def _logits(folder: RunFolder, config: Config, parts: Sequence[TableInputs], talk: Talk) -> Tensor:
-    """Logits of all rows of all tables, after posthoc methods."""
     if config.estimator.name == NONE:
         network = restore(folder.path)
-        model, chain = network.model, network.posthoc
-        with torch.no_grad():
-            logits = torch.cat(
-                [model(part[at : at + BATCH]) for part in parts for at in range(0, len(part), BATCH)]
-            )
+        logits, chain = _by_network(network, inputs), network.posthoc
     else:
-        logits, chain = _fitted_again(folder, config, parts, talk)
+        logits, chain = _fitted_again(folder, config, inputs, talk)
+    return _predictions(
+        opened, encoding.classes, _after(chain, logits), focus_of_run(folder, encoding.classes)
+    )
+
+
+def classify_rows(
+    network: Restored,
+    encoding: TableEncoding,
+    tables: Sequence[str | Path],
+    focus: tuple[int, float] | None = None,
+    *,
+    console: Console | None = None,
+) -> list[Prediction]:
+    """As ``predict_rows``, by a network that is in memory.
+
+    Args:
+        network: with what its outputs mean.
+        encoding: of the columns that it was trained with.
+        tables: CSV or parquet files.
+        focus: index and threshold of a class in focus.
+        console: where to say what was made up; None is silent.
+
+    Raises:
+        InputError: a column is missing, or a label is none of the classes.
+
+    Example: see ``predict``.
+    """
+    opened = open_new_tables(tables, encoding, Talk(console))
+    logits = _by_network(network, [as_inputs(rows.encoded) for rows in opened.values()])
+    return _predictions(opened, encoding.classes, _after(network.posthoc, logits), focus)
+
+
+def _predictions(
+    opened: Mapping[str, NewRows], names: Sequence[str], logits: Tensor, focus: tuple[int, float] | None
+) -> list[Prediction]:
+    chances: NDArray[np.float64] = torch.softmax(logits.double(), 1).numpy()
+    best = chances.argmax(1) if focus is None else apply_threshold(chances, *focus)
+    return [
+        Prediction(place, names[k], float(row[k]), tuple(row.tolist()), label=label)
+        for (place, label), k, row in zip(row_places(opened), best.tolist(), chances, strict=True)
+    ]
+
+
+def _by_network(network: Restored, parts: Sequence[TableInputs]) -> Tensor:
+    """Logits [N, K] of all rows of all tables."""
+    with torch.no_grad():
+        return torch.cat(
+            [network.model(part[at : at + BATCH]) for part in parts for at in range(0, len(part), BATCH)]
+        )
+
+
+def _after(chain: Chain, logits: Tensor) -> Tensor:
+    """Logits after posthoc methods."""
     found: Tensor = chain.transform(logits) if len(chain.steps) else logits
     return found
 
