@@ -115,9 +115,9 @@ def build(name: str, size: int, folder: Path) -> list[dict[str, Any]]:
     side = own or size
     torch.manual_seed(0)
     network = make(side)
-    _, model = next(converted(WithProbabilities(network, 1.0, None), torch.from_numpy(pictures(2, side))))
+    _, model = next(converted(WithProbabilities(network, 1.0, None), {"images": pictures(2, side)}))
     rows = []
-    for precision, data in (("float32", model), ("int8", quantized(model, pictures(16, side)))):
+    for precision, data in (("float32", model), ("int8", quantized(model, {"images": pictures(16, side)}))):
         path = folder / f"{name.replace(' ', '-')}.{precision}.onnx"
         path.write_bytes(data)
         rows.append(

@@ -487,7 +487,7 @@ def shipped_about() -> Description:
 @cache
 def graph() -> bytes:
     network = WithProbabilities(Deployed(restore(trained())), 1.0, None)
-    _, model = next(converted(network, torch.zeros(2, 3, *SIZE, dtype=torch.uint8)))
+    _, model = next(converted(network, {"images": np.zeros((2, 3, *SIZE), np.uint8)}))
     return model
 
 

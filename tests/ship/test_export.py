@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ from tailgrad.ship.agreement import agreement
 from tailgrad.ship.calibration import calibrate, fitted_temperature
 from tailgrad.ship.convert import WithProbabilities, converted
 from tailgrad.ship.deployed import Deployed
-from tailgrad.ship.run_facts import check_task
 from tailgrad.ship.seal import description_of, sealed
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (5, 3, 32, 32), np.uint8)
@@ -160,9 +158,9 @@ def test_posthoc_methods_are_inside_the_graph(run: Path, tmp_path: Path) -> None
     network = restore(run)
     network = replace(network, posthoc=type(network.posthoc)([LogitAdjustment([90, 9, 1])]))
     deployed = WithProbabilities(Deployed(network), 1.0, None)
-    _, model = next(converted(deployed, torch.from_numpy(PIXELS[:2])))
-    assert agreement(model, network, PIXELS).fine
-    assert not agreement(model, restore(run), PIXELS).fine, "the comparison sees a shifted logit"
+    _, model = next(converted(deployed, {"images": PIXELS}))
+    assert agreement(model, network, {"images": PIXELS}).fine
+    assert not agreement(model, restore(run), {"images": PIXELS}).fine, "the comparison sees a shifted logit"
 
 
 def test_the_focus_decides_as_in_the_run(photos: Path, altered: Callable[..., Path], run: Path) -> None:
@@ -218,7 +216,7 @@ class _Impossible(nn.Module):
 @pytest.mark.slow
 def test_a_network_that_onnx_cannot_express_is_refused() -> None:
     with pytest.raises(InputError, match=r"one that ONNX can express, got none .* choose another backbone"):
-        list(converted(_Impossible(), torch.from_numpy(PIXELS[:2])))
+        list(converted(_Impossible(), {"images": PIXELS}))
 
 
 def test_outputs_that_differ_are_refused_with_the_difference(
@@ -266,13 +264,6 @@ def test_what_cannot_be_exported_is_named(
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(InputError, match=r"onnx must be installed to export.*'tailgrad\[onnx\]'"):
         export(run, tmp_path / "m.onnx")
-
-
-def test_tables_are_not_shipped_yet() -> None:
-    backbone = SimpleNamespace(takes="table")
-    network: Any = SimpleNamespace(model=SimpleNamespace(backbone=backbone))
-    with pytest.raises(InputError, match="one on images to be shipped, got a network that takes a table"):
-        check_task(network)
 
 
 def test_calibration_needs_the_validation_logits(run: Path, tmp_path: Path) -> None:

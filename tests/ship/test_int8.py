@@ -44,8 +44,10 @@ def conv(weight: NDArray[np.float32]) -> Scaled:
 def answers(network: nn.Module, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits by PyTorch, and by ONNX Runtime in eight bits."""
     whole = WithProbabilities(network, 1.0, None).eval()
-    _, model = next(converted(whole, torch.from_numpy(images[:2])))
-    small = onnxruntime.InferenceSession(quantized(model, images), providers=["CPUExecutionProvider"])
+    _, model = next(converted(whole, {"images": images}))
+    small = onnxruntime.InferenceSession(
+        quantized(model, {"images": images}), providers=["CPUExecutionProvider"]
+    )
     with torch.no_grad():
         exact = network(torch.from_numpy(images)).numpy()
     return exact, small.run(["logits"], {"images": images})[0]
@@ -85,7 +87,7 @@ def test_what_cannot_be_quantised_is_said() -> None:
     with pytest.raises(
         InputError, match=r"model must be one that ONNX Runtime can quantise, got .*without int8"
     ):
-        quantized(_without_images(), WHITE)
+        quantized(_without_images(), {"images": WHITE})
 
 
 def _without_images() -> bytes:
@@ -132,8 +134,10 @@ def test_probabilities_are_those_of_the_logits(layer: nn.Module, shift: list[flo
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 6, 6), np.uint8)
     bias = None if shift is None else torch.tensor(shift)
     whole = WithProbabilities(Scaled(layer), 0.7, bias).eval().requires_grad_(False)
-    _, model = next(converted(whole, torch.from_numpy(images[:2])))
-    small = onnxruntime.InferenceSession(quantized(model, images), providers=["CPUExecutionProvider"])
+    _, model = next(converted(whole, {"images": images}))
+    small = onnxruntime.InferenceSession(
+        quantized(model, {"images": images}), providers=["CPUExecutionProvider"]
+    )
     logits, shares = small.run(["logits", "probabilities"], {"images": images})
     wanted = np.exp(logits / 0.7 + (0 if shift is None else shift))
     np.testing.assert_allclose(shares, wanted / wanted.sum(1, keepdims=True), atol=1e-6)

@@ -31,8 +31,8 @@ def network(
 def check(given: Restored) -> Deployed:
     images = np.random.default_rng(0).integers(0, 256, (3, 3, *given.size), np.uint8)
     deployed = Deployed(given)
-    _, model = next(converted(WithProbabilities(deployed, 1.0, None), torch.from_numpy(images[:2])))
-    found = agreement(model, given, images)
+    _, model = next(converted(WithProbabilities(deployed, 1.0, None), {"images": images}))
+    found = agreement(model, given, {"images": images})
     assert found.fine, found
     return deployed
 
@@ -95,5 +95,5 @@ class _ForTwo(nn.Module):
 
 def test_a_number_of_images_inside_the_graph_is_found() -> None:
     images = np.zeros((3, 3, 32, 32), np.uint8)
-    _, model = next(converted(_ForTwo(), torch.from_numpy(images[:2])))
-    assert agreement(model, network(), images).difference == float("inf")
+    _, model = next(converted(_ForTwo(), {"images": images}))
+    assert agreement(model, network(), {"images": images}).difference == float("inf")

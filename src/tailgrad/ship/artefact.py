@@ -11,6 +11,7 @@ from tailgrad.checks import InputError
 from tailgrad.ship.decision import Floats, sigmoid, softmax
 from tailgrad.ship.description import Description, read_description
 from tailgrad.ship.extra import needed
+from tailgrad.ship.feed import IMAGES, Feed, check_feed, graph_inputs, length
 from tailgrad.ship.seal import description_of
 from tailgrad.ship.target_prior import prior_shift
 
@@ -43,39 +44,44 @@ class Artefact:
         data = _bytes(self.path)
         self.description = read_description(description_of(data, str(path)), str(path))
         self._session = session(data, str(path), threads)
-        inputs = [(one.name, one.type) for one in self._session.get_inputs()]
-        if inputs != [("images", "tensor(uint8)")] or len(self._session.get_outputs()) != 2:
-            raise InputError(f"model must take images alone, got inputs {inputs} in {path}; export it again")
+        inputs = {one.name: one.type for one in self._session.get_inputs()}
+        wanted = graph_inputs(self.description)
+        if inputs != wanted or len(self._session.get_outputs()) != 2:
+            raise InputError(
+                f"model must take {' and '.join(wanted)} alone, got {inputs} in {path}; export it again"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
         """Class names, in logit order."""
         return self.description.names
 
-    def logits(self, images: NDArray[np.uint8]) -> Floats:
-        """Logits [N, K] of pixels uint8 [N, 3, H, W], of the size that the description states.
+    def logits(self, inputs: NDArray[np.uint8] | Feed) -> Floats:
+        """Logits [N, K] of pixels, or of encoded rows.
+
+        Args:
+            inputs: pixels uint8 [N, 3, H, W] of the size that the description states; of a table a mapping
+                with ``numbers`` float32 [N, F] and ``categories`` int64 [N, C] as its encoding gives them,
+                without the kind that has no columns.
 
         Raises:
             InputError: another shape or type, or the graph fails or gives numbers that are not finite.
         """
-        size, k = self.description.preprocessing.size, len(self.names)
-        if images.ndim != 4 or images.shape[1:] != (3, *size) or images.dtype != np.uint8:
-            raise InputError(
-                f"images must be uint8 [N, 3, {size[0]}, {size[1]}], got {images.dtype} "
-                f"{list(images.shape)}; resize them first"
-            )
-        if not len(images):
+        feed: Feed = {IMAGES: inputs} if isinstance(inputs, np.ndarray) else inputs
+        check_feed(feed, self.description)
+        n, k = length(feed), len(self.names)
+        if not n:
             return np.zeros((0, k))
         try:
-            found = np.asarray(self._session.run(["logits"], {"images": images})[0], np.float64)
+            found = np.asarray(self._session.run(["logits"], dict(feed))[0], np.float64)
         except Exception as error:  # whatever ONNX Runtime raises
             raise InputError(
                 f"model must run, got {_first_line(error)} from {self.path}; export it again"
             ) from error
-        if found.shape != (len(images), k) or not np.isfinite(found).all():
+        if found.shape != (n, k) or not np.isfinite(found).all():
             raise InputError(
-                f"model must give {k} finite logits an image, got {list(found.shape)} from {self.path}; "
-                "export it again"
+                f"model must give {k} finite logits for each of {n} {self.description.kind}, got "
+                f"{list(found.shape)} from {self.path}; export it again"
             )
         return found
 

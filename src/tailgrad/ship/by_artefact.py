@@ -1,7 +1,6 @@
-"""Predictions of an artefact, without PyTorch."""
+"""Predictions of image files by an artefact, without PyTorch."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,11 @@ from tailgrad.data.decode import UnreadableImage, decode
 from tailgrad.data.files import find_images
 from tailgrad.data.resize import resize
 from tailgrad.ship.artefact import Artefact
-from tailgrad.ship.decision import Floats, Prediction, Rule, focused, labelled, softmax, unreadable
-from tailgrad.ship.wish import Classes, Wish, check_labels_wish, with_labels
+from tailgrad.ship.decision import Prediction, unreadable
+from tailgrad.ship.judge import Judge, judge_of
+from tailgrad.ship.wish import Wish, with_labels
 
 BATCH = 64
-Judge = Callable[[Sequence[str], Floats], list[Prediction]]
 
 
 def by_artefact(artefact: Artefact, images: Sequence[str | Path], wish: Wish) -> list[Prediction]:
@@ -31,22 +30,16 @@ def by_artefact(artefact: Artefact, images: Sequence[str | Path], wish: Wish) ->
 
     Example: see ``predict``.
     """
-    about, several = artefact.description, artefact.description.thresholds
-    if several is not None:
-        check_labels_wish(wish)
-        judge: Judge = partial(_labels, artefact, several)
-    else:
-        target = Classes(about.names, about.counts, target=about.target_prior).asked(wish.target)
-        least = about.abstain if wish.abstain is None else wish.abstain
-        judge = partial(_classes, artefact, Rule(about.names, wish.top_k, least or 0.0), target)
+    judge = judge_of(artefact, wish)
     files = find_images(images)
     batches = (files[start : start + BATCH] for start in range(0, len(files), BATCH))
     found = [one for batch in batches for one in _of_batch(artefact, batch, judge)]
-    return found if several is None else with_labels(found, about.names, wish)
+    return with_labels(found, artefact.names, wish) if artefact.description.several_labels else found
 
 
 def _of_batch(artefact: Artefact, files: Sequence[Path], judge: Judge) -> list[Prediction]:
     form = artefact.description.preprocessing
+    assert form is not None  # this tells the type checker
     pixels: list[NDArray[np.uint8]] = []
     errors: dict[Path, str] = {}
     for path in files:
@@ -61,21 +54,3 @@ def _of_batch(artefact: Artefact, files: Sequence[Path], judge: Judge) -> list[P
 
 def _batch(pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2))
-
-
-def _labels(
-    artefact: Artefact, thresholds: Sequence[float], files: Sequence[str], logits: Floats
-) -> list[Prediction]:
-    rows = artefact.probabilities(logits)
-    return [labelled(file, row, artefact.names, thresholds) for file, row in zip(files, rows, strict=True)]
-
-
-def _classes(
-    artefact: Artefact, rule: Rule, target: Sequence[float] | None, files: Sequence[str], logits: Floats
-) -> list[Prediction]:
-    """The likeliest class; a class in focus by its threshold, unless a target prior is asked for."""
-    focus, rows = artefact.description.focus, artefact.probabilities(logits, target)
-    chosen: Sequence[int | None] = [None] * len(rows)
-    if focus is not None and target is None:
-        chosen = focused(softmax(logits), artefact.names.index(focus.name), focus.threshold)
-    return [rule.decide(file, row, k) for file, row, k in zip(files, rows, chosen, strict=True)]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from scipy.optimize import minimize_scalar
 
 from tailgrad.checks import InputError
+from tailgrad.recipes.predict_rows import is_of_rows
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.ship.decision import Floats, softmax
 from tailgrad.ship.target_prior import prior_shift
@@ -94,6 +95,5 @@ def calibrate(folder: RunFolder, prior: Sequence[float] | None, counts: Sequence
         )
     target = table["target"].to_pylist()
     temperature = fitted_temperature(logits, target, prior, counts)
-    return Calibration(
-        temperature, f"temperature {temperature:.4g} fitted at export on {len(target)} validation images"
-    )
+    fitted_on = f"{len(target)} validation {'rows' if is_of_rows(folder.path) else 'images'}"
+    return Calibration(temperature, f"temperature {temperature:.4g} fitted at export on {fitted_on}")

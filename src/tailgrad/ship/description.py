@@ -6,12 +6,14 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tailgrad.checks import InputError
+from tailgrad.data.table_encoding import TableEncoding
 from tailgrad.untrusted import parse_json
 
 FORMAT = 1
 """Version of the description that this package writes, and the latest that it reads."""
 ONE: Final = "images, one label"
 SEVERAL: Final = "images, several labels"
+ROWS: Final = "rows, one label"
 MAX_SIDE = 4096
 """Longest side of the images that an artefact may ask for, in pixels."""
 
@@ -68,10 +70,13 @@ class Description(_Part):
 
     format: int = FORMAT
     tailgrad: str = ""
-    task: Literal["images, one label", "images, several labels"] = ONE
+    task: Literal["images, one label", "images, several labels", "rows, one label"] = ONE
     names: Annotated[tuple[str, ...], Field(min_length=2)]
     counts: tuple[Count, ...]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None = None
+    """of images"""
+    encoding: TableEncoding | None = None
+    """of the columns of rows, in place of preprocessing"""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """what the logits are still to be divided by"""
     calibration: str = "none"
@@ -98,6 +103,11 @@ class Description(_Part):
         """Whether an image has any number of labels, instead of one class."""
         return self.task == SEVERAL
 
+    @property
+    def kind(self) -> str:
+        """What is classified, in the plural: ``"images"`` or ``"rows"``."""
+        return "rows" if self.task == ROWS else "images"
+
     @model_validator(mode="after")
     def _one_entry_a_class(self) -> Self:
         for name in ("counts", "prior", "target_prior", "thresholds"):
@@ -109,13 +119,28 @@ class Description(_Part):
             if values is not None and not math.isclose(sum(values), 1, abs_tol=1e-3):
                 raise ValueError(f"{name} sums to {sum(values):.4g}")
         if not sum(self.counts) > 0:
-            raise ValueError("no training images")
+            raise ValueError(f"no training {self.kind}")
         if len(set(self.names)) != len(self.names):
             raise ValueError("two classes of one name")
         if self.focus is not None and self.focus.name not in self.names:
             raise ValueError(f"focus on {self.focus.name!r}, which is no class")
-        if any(not std > 0 for std in self.preprocessing.std):
-            raise ValueError(f"std {self.preprocessing.std}")
+        return self
+
+    @model_validator(mode="after")
+    def _preprocessing_or_encoding(self) -> Self:
+        form, columns = self.preprocessing, self.encoding
+        if (columns is not None) != (self.task == ROWS):
+            raise ValueError(f"encoding of columns is {'missing' if columns is None else 'there'}")
+        if (form is None) != (self.task == ROWS):
+            raise ValueError(f"preprocessing of images is {'missing' if form is None else 'there'}")
+        if form is not None and any(not std > 0 for std in form.std):
+            raise ValueError(f"std {form.std}")
+        if columns is not None and columns.classes != self.names:
+            raise ValueError(
+                f"encoding has {len(columns.classes)} classes that are not the {len(self.names)} names"
+            )
+        if columns is not None and not sum(columns.size):
+            raise ValueError("encoding without columns")
         return self
 
     @model_validator(mode="after")

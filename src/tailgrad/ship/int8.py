@@ -15,22 +15,23 @@ from tailgrad.checks import InputError
 from tailgrad.evaluate import mcnemar_exact
 from tailgrad.evaluate.intervals import wilson
 from tailgrad.ship.extra import needed
+from tailgrad.ship.feed import Feed, batches
 
 Classes = NDArray[np.int64]
 _BATCH = 16
 
 
-def quantized(model: bytes, images: NDArray[np.uint8]) -> bytes:
+def quantized(model: bytes, examples: Feed) -> bytes:
     """A model with weights of eight bits.
 
-    A network with convolutions gets activations of eight bits too, whose ranges are those of ``images``; for
-    any other the ranges are found image by image (dynamic quantisation). Both are unsigned: where signed
+    A network with convolutions gets activations of eight bits too, whose ranges are those of ``examples``;
+    for any other the ranges are found batch by batch (dynamic quantisation). Both are unsigned: where signed
     weights meet unsigned activations, processors without VNNI clip sums of two products to 16 bits, and the
     answer depends on the machine. What makes probabilities of logits stays in single precision.
 
     Args:
         model: serialised ONNX.
-        images: of the training part, uint8 [N, 3, H, W].
+        examples: of the training part, by the name of the input.
 
     Raises:
         InputError: the extra is not installed, or ONNX Runtime cannot quantise the model.
@@ -51,7 +52,7 @@ def quantized(model: bytes, images: NDArray[np.uint8]) -> bytes:
                 tools.quantize_static(
                     str(ready),
                     str(small),
-                    _reader(tools, images),
+                    _reader(tools, examples),
                     quant_format=tools.QuantFormat.QDQ,
                     per_channel=True,
                     activation_type=tools.QuantType.QUInt8,
@@ -80,17 +81,16 @@ def _after_logits(graph: Any) -> list[str]:
     return names
 
 
-def _reader(tools: Any, images: NDArray[np.uint8]) -> Any:
+def _reader(tools: Any, examples: Feed) -> Any:
     class Reader(tools.CalibrationDataReader):  # type: ignore[misc]  # of a package that may be missing
-        """Batches of images, in order."""
+        """Batches of examples, in order."""
 
         def __init__(self) -> None:
-            self._left = iter(range(0, len(images), _BATCH))
+            self._left = batches(examples, _BATCH)
 
-        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
             """The next batch, or None."""
-            start = next(self._left, None)
-            return None if start is None else {"images": images[start : start + _BATCH]}
+            return next(self._left, None)
 
     return Reader()
 
@@ -120,9 +120,9 @@ def cost(
         names: K class names.
 
     Returns:
-        ``images``, ``changed``, ``only_before`` and ``only_after`` (right in one of the two alone), ``p`` of
-        McNemar's exact test, and ``classes``: name, support, before, after, changed; of several labels also
-        ``precision_before`` and ``precision_after``, and what changed among all images.
+        ``images`` (of a table rows), ``changed``, ``only_before`` and ``only_after`` (right in one of the two
+        alone), ``p`` of McNemar's exact test, and ``classes``: name, support, before, after, changed; of
+        several labels also ``precision_before`` and ``precision_after``, and what changed among all images.
 
     Example:
         >>> found = cost(np.array([0, 1]), np.array([0, 0]), np.array([0, 1]), ["a", "b"])

@@ -38,13 +38,18 @@ def model_card(about: Description, name: str) -> str:
     """
     parts = (
         [f"---\n{_header(about, name)}---", f"# {_plain(name)}", _opening(about)],
+        _columns(about),
         _classes(about),
         _section("Conflict between classes", about.conflict),
         _ledger(about),
         _section("Limits", [f"- {_plain(line)}" for line in about.limits]),
         _section("Use", [_use(about)]),
         _section(
-            "Provenance", [f"- {key}: `{_plain(str(value))}`" for key, value in about.provenance.items()]
+            "Provenance",
+            [
+                f"- {key.replace('images', about.kind)}: `{_plain(str(value))}`"
+                for key, value in about.provenance.items()
+            ],
         ),
     )
     return "\n\n".join(text for part in parts for text in part) + "\n"
@@ -56,17 +61,17 @@ def _header(about: Description, name: str) -> str:
         for kind in ("macro_f1", "balanced_accuracy", "accuracy", "mean_average_precision", "macro_auc")
         if (figure := about.headline.get(kind))
     ]
-    data = str(about.provenance.get("data", "unknown"))
+    data, task = str(about.provenance.get("data", "unknown")), _task(about)
     result = {
-        "task": {"type": "image-classification"},
+        "task": {"type": task},
         "dataset": {"name": data, "type": data, "split": "test"},
         "metrics": figures,
     }
     header = {
         "license": "unknown",
         "library_name": "tailgrad",
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "long-tailed", "class-imbalance", "tailgrad"],
+        "pipeline_tag": task,
+        "tags": [task, "long-tailed", "class-imbalance", "tailgrad"],
         "metrics": [figure["type"] for figure in figures],
         "model-index": [{"name": name, "results": [result]}],
     }
@@ -75,16 +80,50 @@ def _header(about: Description, name: str) -> str:
 
 def _opening(about: Description) -> str:
     run = {key: _plain(str(value)) for key, value in about.provenance.items()}
-    height, width = about.preprocessing.size
     head, parameters = _plain(str(about.head.get("name", "unknown"))), about.provenance.get("parameters")
     size = f", {parameters:,} parameters" if isinstance(parameters, int) else ""
     return (
-        f"An image classifier for {len(about.names)} {_kinds(about)}: backbone `{run.get('backbone')}`, "
-        f"head `{head}`{size}, images of {height} x {width} pixels (height x width). Trained by "
+        f"{_what(about)} for {len(about.names)} {_kinds(about)}: backbone `{run.get('backbone')}`, "
+        f"head `{head}`{size}, {_inputs(about)}. Trained by "
         f"tailgrad {_plain(about.tailgrad)} (method `{run.get('method')}`, regime "
         f"`{run.get('regime')}`, seed {run.get('seed')}). "
         f"Calibration: {_plain(about.calibration)}."
     )
+
+
+def _task(about: Description) -> str:
+    return "image-classification" if about.encoding is None else "tabular-classification"
+
+
+def _what(about: Description) -> str:
+    return "An image classifier" if about.encoding is None else "A classifier of rows of a table"
+
+
+def _inputs(about: Description) -> str:
+    if about.preprocessing is None:
+        return f"rows of {about.encoding}"
+    height, width = about.preprocessing.size
+    return f"images of {height} x {width} pixels (height x width)"
+
+
+def _columns(about: Description) -> Iterator[str]:
+    """The columns that a table must have, and how their values are taken."""
+    encoding = about.encoding
+    if encoding is None:
+        return
+    yield "## Columns"
+    numbers = [[_plain(code.name), "number", f"median {code.median:.4g}"] for code in encoding.numbers]
+    words = [
+        [_plain(code.name), "category", f"{code.cardinality} seen in training"]
+        for code in encoding.categories
+    ]
+    yield (
+        "A table must have these columns; others are passed over. A missing number becomes the median of "
+        "training, and a category that training has not seen counts as any other such."
+    )
+    yield _table(["column", "kind", "in training"], (numbers + words)[:_MOST])
+    if len(numbers + words) > _MOST:
+        yield f"{len(numbers + words) - _MOST} further columns are in `config.json`."
 
 
 def _classes(about: Description) -> Iterator[str]:
@@ -92,7 +131,7 @@ def _classes(about: Description) -> Iterator[str]:
     if not about.per_class:
         yield "No test figures are known."
         return
-    told = f"{about.headline.get('images')} test images, intervals of 95 %."
+    told = f"{about.headline.get('images')} test {about.kind}, intervals of 95 %."
     if figure := about.headline.get("macro_f1"):
         told += f" Macro-F1 {interval(figure)}, worst class {_plain(str(about.headline.get('worst_class')))}."
     if figure := about.headline.get("mean_average_precision"):
@@ -108,8 +147,8 @@ def _classes(about: Description) -> Iterator[str]:
     threshold = ["threshold"] if about.several_labels else []
     header = [
         "label" if about.several_labels else "class",
-        "training images",
-        "test images",
+        f"training {about.kind}",
+        f"test {about.kind}",
         *threshold,
         *(_FIGURES[name] for name in figures),
     ]
@@ -153,9 +192,10 @@ def _ledger(about: Description) -> Iterator[str]:
 
 def _use(about: Description) -> str:
     what = "any of {} labels" if about.several_labels else "one of {} classes"
+    file = "image.png" if about.encoding is None else "rows.csv"
     return (
         '```python\nfrom tailgrad import from_pretrained\n\nmodel = from_pretrained("this folder")\n'
-        f'model.predict(["image.png"])  # {what.format(len(about.names))}\n```'
+        f'model.predict(["{file}"])  # {what.format(len(about.names))}\n```'
     )
 
 

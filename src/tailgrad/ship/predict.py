@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from tailgrad.ship.artefact import Artefact
 from tailgrad.ship.by_artefact import by_artefact
 from tailgrad.ship.decision import Prediction, Rule
@@ -55,12 +57,25 @@ def predict(
     path = Path(model)
     images = [images] if isinstance(images, str | Path) else images
     if path.is_file() or path.suffix.lower() == ".onnx":
-        return by_artefact(Artefact(path), unlisted(images), wish)
+        return _by_file(Artefact(path), images, wish, console)
     if (path / "model.safetensors").is_file():
         from tailgrad.ship.pretrained import from_pretrained
 
-        return from_pretrained(path).predict(unlisted(images), wish, console)
+        found = from_pretrained(path)
+        return found.predict(images if found.description.encoding else unlisted(images), wish, console)
     return _by_run(path, images, wish, console)
+
+
+def _by_file(artefact: Artefact, images: Images, wish: Wish, console: Any) -> list[Prediction]:
+    if artefact.description.encoding is None:
+        return by_artefact(artefact, unlisted(images), wish)
+    from tailgrad.ship.rows_by_artefact import rows_by_artefact  # loads PyArrow
+
+    def say(text: str) -> None:
+        if console is not None:
+            console.print(Text(text), highlight=False)
+
+    return rows_by_artefact(artefact, images, wish, say)
 
 
 def _by_run(path: Path, images: Images, wish: Wish, console: Any) -> list[Prediction]:

@@ -1,4 +1,4 @@
-"""A run in the Hugging Face layout: configuration, weights, preprocessing and model card in one folder."""
+"""A run in the Hugging Face layout, written and read: configuration, weights and model card in one folder."""
 
 import json
 import re
@@ -14,26 +14,28 @@ from tailgrad.files import write_json, write_text, write_with
 from tailgrad.models import Classifier
 from tailgrad.recipes.after_training import FILE
 from tailgrad.recipes.compose import validate
-from tailgrad.recipes.config import Config
 from tailgrad.recipes.predict import classify
 from tailgrad.recipes.predict_labels import label_images
+from tailgrad.recipes.predict_rows import classify_rows
 from tailgrad.recipes.restore import Restored, rebuilt, restore
 from tailgrad.recipes.run_folder import RunFolder, read_json
 from tailgrad.ship.decision import Prediction
 from tailgrad.ship.description import Description, read_description
+from tailgrad.ship.hub_layout import (
+    CARD,
+    CONFIG,
+    PREPROCESSOR,
+    WANTED,
+    WEIGHTS,
+    configuration,
+    model_name,
+    preprocessor,
+)
 from tailgrad.ship.model_card import model_card
-from tailgrad.ship.run_facts import check_task, described, own_calibration
+from tailgrad.ship.row_encoding import check_encoding
+from tailgrad.ship.run_facts import check_network, described, own_calibration, takes_rows
 from tailgrad.ship.wish import Classes, Wish, check_labels_wish, decided, with_labels
 from tailgrad.untrusted import of_shape
-
-CONFIG, WEIGHTS, PREPROCESSOR, CARD = (
-    "config.json",
-    "model.safetensors",
-    "preprocessor_config.json",
-    "README.md",
-)
-_WANTED = [CONFIG, WEIGHTS, PREPROCESSOR, CARD, FILE]
-_BILINEAR = 2
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Pretrained:
 
     @property
     def model(self) -> Classifier:
-        """Normalised images [N, 3, H, W] -> logits [N, K], in evaluation mode."""
+        """Normalised images [N, 3, H, W] or ``TableInputs`` -> logits [N, K], in evaluation mode."""
         return self.network.model
 
     @property
@@ -63,10 +65,10 @@ class Pretrained:
     def predict(
         self, images: Sequence[str | Path], wish: Wish | None = None, console: Any = None
     ) -> list[Prediction]:
-        """Classify image files, as ``tailgrad.predict`` does.
+        """Classify image files, or the rows of tables, as ``tailgrad.predict`` does.
 
         Raises:
-            InputError: there is no image, or the wish does not fit.
+            InputError: there is no image, a column is missing, or the wish does not fit.
         """
         about, wish = self.description, wish or Wish()
         if about.thresholds is not None:
@@ -77,7 +79,11 @@ class Pretrained:
         focus = None
         if about.focus is not None:
             focus = about.names.index(about.focus.name), about.focus.threshold
-        return decided(classify(self.network, images, focus, console=console), classes, wish)
+        if about.encoding is not None:
+            rows = classify_rows(self.network, about.encoding, images, focus, console=console)
+        else:
+            rows = classify(self.network, images, focus, console=console)
+        return decided(rows, classes, wish)
 
 
 def save_pretrained(run: str | Path, folder: str | Path) -> Path:
@@ -85,6 +91,8 @@ def save_pretrained(run: str | Path, folder: str | Path) -> Path:
 
     ``config.json``, ``model.safetensors`` (and ``posthoc.safetensors``), ``preprocessor_config.json`` and
     ``README.md``: the per-class table with intervals, what conflict was measured, the ledger and the limits.
+    Of a run on a table ``config.json`` holds the encoding of the columns, and there is no
+    ``preprocessor_config.json``.
 
     Args:
         run: folder of a finished run.
@@ -94,7 +102,7 @@ def save_pretrained(run: str | Path, folder: str | Path) -> Path:
         The folder.
 
     Raises:
-        InputError: the run is not finished or not one on images, or the folder holds files.
+        InputError: the run is not finished or has no network, or the folder holds files.
 
     Source: the layout of huggingface.co models; the card's metadata specification.
 
@@ -108,13 +116,14 @@ def save_pretrained(run: str | Path, folder: str | Path) -> Path:
     config = source.config()
     check_new(place)
     source.result()
+    check_network(source)
     network = restore(run)
-    check_task(network)
     about = described(source, network, own_calibration(network))
     with of_shape(source.result_file):
-        card = model_card(about, _name(about))
-    write_json(place / CONFIG, _config(about, config, network))
-    write_json(place / PREPROCESSOR, _preprocessor(about))
+        card = model_card(about, model_name(about))
+    write_json(place / CONFIG, configuration(about, config, network))
+    if about.preprocessing is not None:
+        write_json(place / PREPROCESSOR, preprocessor(about.preprocessing))
     for before, name in ((source.weights, WEIGHTS), (source.weights.parent / FILE, FILE)):
         if before.is_file() and (name == WEIGHTS or config.posthoc):
             write_with(place / name, partial(shutil.copyfile, before))
@@ -159,14 +168,21 @@ def from_pretrained(folder_or_id: str | Path) -> Pretrained:
         about = read_description(text, str(path))
         config = validate(found["tailgrad_config"])
     network = rebuilt(config, folder / WEIGHTS)
-    check_task(network)
-    if network.names != about.names or network.size != about.preprocessing.size:
+    if about.encoding is not None:
+        check_encoding(about.encoding, folder / WEIGHTS, str(path))
+    else:
+        _check_images(network, about, folder)
+    return Pretrained(network, about)
+
+
+def _check_images(network: Restored, about: Description, folder: Path) -> None:
+    form = about.preprocessing
+    assert form is not None  # this tells the type checker
+    if takes_rows(network) or network.names != about.names or network.size != form.size:
         raise InputError(
             f"{CONFIG} must describe the weights beside it, got {len(about.names)} classes at "
-            f"{about.preprocessing.size} in {folder} for {len(network.names)} at {network.size}; "
-            "save it again"
+            f"{form.size} in {folder} for {len(network.names)} at {network.size}; save it again"
         )
-    return Pretrained(network, about)
 
 
 def _local(name: str) -> Path:
@@ -186,54 +202,9 @@ def _local(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=_WANTED))
+        return Path(snapshot_download(name, allow_patterns=WANTED))
     except Exception as error:  # no name, no route, no such repository: libraries below differ
         raise InputError(
             f"model must be at hand or on the hub, got {name!r}: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:160]}; check the name, or download the folder yourself"
         ) from error
-
-
-def _config(about: Description, config: Config, network: Restored) -> dict[str, Any]:
-    names = dict(enumerate(about.names))
-    # What rebuilding needs; paths of the machine that trained it stay there.
-    kept = {
-        "source": str(about.provenance["data"]),
-        "data": {"resize": config.data.resize},
-        "model": config.model.model_dump(mode="json") | {"pretrained": False},
-        "architecture": config.architecture.model_dump(mode="json"),
-        "posthoc": [one.model_dump(mode="json") for one in config.posthoc],
-    }
-    return {
-        "architectures": [type(network.model).__name__],
-        "model_type": "tailgrad",
-        "problem_type": f"{'multi' if about.several_labels else 'single'}_label_classification",
-        "num_labels": len(names),
-        "id2label": names,
-        "label2id": {name: k for k, name in names.items()},
-        "tailgrad": about.model_dump(mode="json"),
-        "tailgrad_config": kept,
-    }
-
-
-def _preprocessor(about: Description) -> dict[str, Any]:
-    form = about.preprocessing
-    height, width = form.size
-    size = {"height": height, "width": width}
-    return {
-        "do_resize": True,
-        "size": size,
-        "resample": _BILINEAR,
-        "do_center_crop": form.resize == "crop",
-        "crop_size": size,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(form.mean),
-        "image_std": list(form.std),
-    }
-
-
-def _name(about: Description) -> str:
-    run = about.provenance
-    return f"{run.get('data')}.{run.get('backbone')}.{run.get('method')}"

@@ -1,7 +1,7 @@
 """What a run says of itself, as the description of what is shipped from it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,17 @@ import tailgrad
 from tailgrad.checks import InputError
 from tailgrad.files import finite
 from tailgrad.posthoc import TemperatureScaling
+from tailgrad.recipes.components import NONE
 from tailgrad.recipes.predict_labels import is_of_labels, thresholds_of_run
 from tailgrad.recipes.restore import Restored
 from tailgrad.recipes.run_folder import RunFolder, config_text, read_json
 from tailgrad.ship.calibration import Calibration
-from tailgrad.ship.description import SEVERAL, Description, Focus, Preprocessing
+from tailgrad.ship.description import ONE, ROWS, SEVERAL, Description, Focus, Preprocessing
+from tailgrad.ship.limits import limits
+from tailgrad.ship.row_encoding import encoding_of_run
 from tailgrad.untrusted import of_shape
 
-FEW = 30
-"""Test images of a class under which its figures are called uncertain."""
-_TOLD = 12
-_LIMITS = (
-    "An image of none of the classes is given one of them all the same.",
-    "Figures hold for images drawn as the test images were; a target prior changes class frequencies "
-    "and assumes that images of a class look as they did.",
-)
+_MOST_LINES = 12
 _FIGURES = (
     "macro_f1",
     "accuracy",
@@ -39,27 +35,36 @@ _FIGURES = (
 _OF_CLASS = ("precision", "recall", "f1", "average_precision", "auc")
 
 
-def check_task(network: Restored) -> None:
-    """Make sure that a network takes images.
+def check_network(folder: RunFolder) -> None:
+    """Make sure that a run has a network.
 
     Raises:
-        InputError: it takes rows of a table.
+        InputError: its classifier is an estimator.
 
     Example: see ``ship.export``.
     """
-    takes = getattr(network.model.backbone, "takes", "images")
-    if takes == "table":
+    name = folder.config().estimator.name
+    if name != NONE:
         raise InputError(
-            f"run must be one on images to be shipped, got a network that takes a {takes}; ship its weights, "
-            "checkpoint/weights.safetensors, as they are"
+            f"run must be that of a network to be shipped, got {folder.path} of {name}, which predict fits "
+            "again because nothing is pickled; ship a run of a network, such as one of --method "
+            "balanced_softmax"
         )
 
 
+def takes_rows(network: Restored) -> bool:
+    """Whether a network takes rows of a table.
+
+    Example: see ``ship.export``.
+    """
+    return getattr(network.model.backbone, "takes", "images") == "table"
+
+
 def check_posthoc(network: Restored) -> None:
-    """Make sure that every image is judged alone.
+    """Make sure that every image or row is judged alone.
 
     Raises:
-        InputError: a posthoc method looks at all images together.
+        InputError: a posthoc method looks at all of them together.
 
     Example: see ``ship.export``.
     """
@@ -68,8 +73,8 @@ def check_posthoc(network: Restored) -> None:
             type(step).__name__ for step in network.posthoc.steps if getattr(step, "transductive", False)
         ]
         raise InputError(
-            f"run must judge every image alone to be exported, got {', '.join(names)}, which looks at all of "
-            "them together; train with its mode=inductive"
+            f"run must judge every {'row' if takes_rows(network) else 'image'} alone to be exported, got "
+            f"{', '.join(names)}, which looks at all of them together; train with its mode=inductive"
         )
 
 
@@ -86,7 +91,7 @@ def own_calibration(network: Restored) -> Calibration:
 
 
 def described(folder: RunFolder, network: Restored, calibration: Calibration) -> Description:
-    """Names, preprocessing, prior, figures, conflict and provenance of a finished run.
+    """Names, preprocessing or encoding, prior, figures, conflict and provenance of a finished run.
 
     Args:
         folder: of the run.
@@ -102,20 +107,19 @@ def described(folder: RunFolder, network: Restored, calibration: Calibration) ->
     with of_shape(folder.result_file):
         if tuple(result["classes"]["names"]) != network.names:
             raise ValueError("other classes than the weights")
-        several = is_of_labels(folder.path)
-        judged = _of_labels(folder) if several else _of_one_label(result, calibration)
+        judged = _of_labels(folder) if is_of_labels(folder.path) else _of_one_label(result, calibration)
+        inputs = _of_rows(folder) if takes_rows(network) else {"preprocessing": _preprocessing(network)}
         return Description(
             tailgrad=tailgrad.__version__,
             names=network.names,
             counts=tuple(result["classes"]["counts"]),
-            preprocessing=_preprocessing(network),
             head={"name": type(network.model.head).__name__},
             per_class=[_class_row(row) for row in result["test"]["classes"]],
             headline=_headline(result["test"]),
             conflict=_conflict(folder.path),
-            limits=_limits(result, calibration, several),
+            limits=limits(result, calibration.words, (judged | inputs).get("task", ONE)),
             provenance=_provenance(folder, result),
-            **judged,
+            **(judged | inputs),
         )
 
 
@@ -134,6 +138,11 @@ def _of_one_label(result: Mapping[str, Any], calibration: Calibration) -> dict[s
 def _of_labels(folder: RunFolder) -> dict[str, Any]:
     """How logits become labels."""
     return {"task": SEVERAL, "thresholds": thresholds_of_run(folder)}
+
+
+def _of_rows(folder: RunFolder) -> dict[str, Any]:
+    """How columns become the inputs of the graph."""
+    return {"task": ROWS, "encoding": encoding_of_run(folder)}
 
 
 def _preprocessing(network: Restored) -> Preprocessing:
@@ -169,44 +178,7 @@ def _conflict(path: Path) -> list[str]:
     if not file.is_file():
         return []
     with of_shape(file):
-        return [line for line in str(read_json(file)["summary"]).split("\n") if line.strip()][:_TOLD]
-
-
-def _limits(result: Mapping[str, Any], calibration: Calibration, several: bool) -> list[str]:
-    rows = result["test"]["classes"]
-    few = [row["name"] for row in rows if row["support"] < FEW]
-    unseen = [row["name"] for row in rows if not row["train_count"]]
-    found = [
-        f"Trained once, with seed {result['seed']}, on {result['train_images']} images of {result['data']}: "
-        "how much another seed would differ is not known from this run.",
-        *(_limits_of_labels(rows) if several else _LIMITS),
-    ]
-    if few:
-        found.append(f"Fewer than {FEW} test images: {_some(few)}. Read their intervals, not their figures.")
-    if unseen:
-        found.append(f"Never seen in training: {_some(unseen)}.")
-    if calibration.words == "none":
-        found.append("The probabilities are not calibrated.")
-    if result.get("wrong_labels"):
-        found.append(f"{result['wrong_labels']} training labels were replaced on purpose.")
-    return found
-
-
-def _limits_of_labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    guessed = [row["name"] for row in rows if not row["fitted"]]
-    found = [
-        "An image may be given any number of labels, none too; the probabilities of labels do not sum to 1.",
-        "Figures hold for images drawn as the test images were: where labels are rarer, a threshold lets "
-        "more false alarms through for every one that is right.",
-    ]
-    if guessed:
-        found.append(f"No validation image has it, so that its threshold is a guess: {_some(guessed)}.")
-    return found
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    return f"{', '.join(names[:_TOLD])}{more}"
+        return [line for line in str(read_json(file)["summary"]).split("\n") if line.strip()][:_MOST_LINES]
 
 
 def _provenance(folder: RunFolder, result: Mapping[str, Any]) -> dict[str, Any]:
