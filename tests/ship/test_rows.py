@@ -34,6 +34,7 @@ from tailgrad.ship.convert import WithProbabilities, _exported, _quietly, conver
 from tailgrad.ship.deployed_rows import DeployedRows
 from tailgrad.ship.description import ROWS, Description, Preprocessing
 from tailgrad.ship.examples import random_examples
+from tailgrad.ship.int8 import quantized
 from tailgrad.ship.seal import sealed
 from tailgrad.types import TableInputs
 
@@ -255,6 +256,19 @@ def test_int8_shows_what_it_costs_each_class(
         assert row["support"] == len(own)
         assert row["before"]["value"] == pytest.approx(np.mean([before[i] == row["name"] for i in own]))
         assert row["after"]["value"] == pytest.approx(np.mean([after[i] == row["name"] for i in own]))
+
+
+def test_an_extreme_row_changes_nothing_beside_it_in_int8() -> None:
+    given, feed = network("mlp", "both"), feed_of("both", 40)
+    _, model = next(converted(WithProbabilities(DeployedRows(given, tuple(feed)), 1.0, None), feed))
+    session = onnxruntime.InferenceSession(quantized(model, feed), providers=["CPUExecutionProvider"])
+    (plain,) = session.run(["logits"], feed)
+    with torch.no_grad():
+        inputs = TableInputs(torch.from_numpy(feed["numbers"]), torch.from_numpy(feed["categories"]))
+        wanted = given.posthoc.transform(given.model(inputs)).numpy()
+    assert 0 < np.abs(plain - wanted).max() < 0.05 * np.ptp(wanted)
+    feed["numbers"][0] = 1e5
+    np.testing.assert_array_equal(session.run(["logits"], feed)[0][1:], plain[1:])
 
 
 def test_without_its_table_a_run_is_compared_on_random_rows(

@@ -29,11 +29,12 @@ def export(
         typer.Option("--out", metavar="FILE", help="File of --onnx; by default RUN/model.onnx."),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise, and measure on test images what that costs each class.")
+        bool,
+        typer.Option("--int8", help="Quantise, and measure on the test part what that costs each class."),
     ] = False,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Fit a temperature on validation images where the run has none."),
+        typer.Option("--calibrate", help="Fit a temperature on the validation part where the run has none."),
     ] = False,
     target_prior: TargetPriorOption = None,
     abstain: Annotated[
@@ -45,9 +46,10 @@ def export(
 ) -> None:
     """Ship a run: one ONNX file, or a folder in the Hugging Face layout.
 
-    The ONNX file holds weights, preprocessing, class names, temperature, prior,
-    thresholds and the ledger. It is written only if ONNX Runtime gives what
-    PyTorch gives to 1e-4. It takes the extra named onnx.
+    The ONNX file holds weights, preprocessing (of a table the encoding of its
+    columns), class names, temperature, prior, thresholds and the ledger. It is
+    written only if ONNX Runtime gives what PyTorch gives to
+    1e-4. It takes the extra named onnx.
 
     Examples:
         tailgrad export runs/my-run --onnx

@@ -35,13 +35,16 @@ def predict(
         list[str],
         typer.Argument(
             metavar="IMAGES",
-            help="Image files, folders of them, or CSV lists with a column path; tables for a run on one.",
+            help="Image files, folders of them, or CSV lists with a column path; by a model of a table "
+            "CSV or parquet files.",
         ),
     ],
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the predictions there.")
     ] = None,
-    top_k: Annotated[int, typer.Option("--top-k", metavar="K", help="Classes named for each image.")] = 1,
+    top_k: Annotated[
+        int, typer.Option("--top-k", metavar="K", help="Classes named for each image or row.")
+    ] = 1,
     abstain: Annotated[
         float | None,
         typer.Option("--abstain", metavar="P", help="Abstain where the probability is below P."),
@@ -50,7 +53,7 @@ def predict(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify images with a trained run, or with what was exported of one.
+    """Classify images, or rows of tables, with a trained run or what was exported of one.
 
     An image that cannot be read is named, and the others are classified. Where
     the run was trained with --focus, the tuned threshold of that class decides.
@@ -59,6 +62,7 @@ def predict(
         tailgrad predict runs/my-run new/*.jpg
         tailgrad predict runs/my-run new/ --json
         tailgrad predict model.onnx new/ --csv out.csv --top-k 3 --abstain 0.6
+        tailgrad predict table.onnx new.csv --csv out.csv
     """
     if csv is not None:
         _check_apart(csv, images)

@@ -1,16 +1,16 @@
 """Trained networks on their way to where they are used.
 
 ``export`` makes an artefact of a finished run: one ONNX file with weights, preprocessing, class names,
-temperature, prior and thresholds, sealed by a hash; of several labels an image, a threshold for each.
-``predict`` classifies files by a run, an artefact or a pretrained folder; from an artefact it loads ONNX
-Runtime and Pillow, and no PyTorch. ``save_pretrained`` and ``from_pretrained`` write and read the Hugging
-Face layout with a model card.
+temperature, prior and thresholds, sealed by a hash; of several labels an image, a threshold for each; of a
+table, the encoding of its columns in place of preprocessing. ``predict`` classifies files by a run, an
+artefact or a pretrained folder; from an artefact it loads ONNX Runtime and Pillow, and no PyTorch.
+``save_pretrained`` and ``from_pretrained`` write and read the Hugging Face layout with a model card.
 
     tailgrad.export("runs/a", "a.onnx")
     tailgrad.predict("a.onnx", ["new/"], top_k=3, abstain=0.6)
 
-To ship another kind of model, add its task to ``Description``, its inputs to ``Deployed``, and what reads
-them to ``predict``.
+To ship another kind of model, add its task to ``Description``, its inputs to ``feed``, a network that takes
+them as ``Deployed`` and ``DeployedRows`` do, and what reads them to ``predict``.
 """
 
 from typing import TYPE_CHECKING

@@ -32,7 +32,9 @@ from tailgrad.ship.run_rows import run_rows
 from tailgrad.ship.seal import sealed
 from tailgrad.ship.target_prior import Frequencies, prior_shift
 
-_COMPARED, _CALIBRATING, _JUDGED = 64, 128, 5000
+_COMPARED, _JUDGED = 64, 5000
+_CALIBRATING = {"images": 128, "rows": 4096}
+"""Training examples that ranges of activations are taken from; few may miss those of a rare class."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def _small(
     folder: RunFolder, network: Restored, model: bytes, about: Description, say: Say
 ) -> tuple[bytes, Description]:
     """The model in int8, and what that costs each class on test images or rows."""
-    training = _examples(folder, network, about, "train", _CALIBRATING)
+    training = _examples(folder, network, about, "train", _CALIBRATING[about.kind])
     judged = _examples(folder, network, about, "test", _JUDGED)
     small = quantized(model, training.feed)
     before, after = (_chosen(onnx_logits(one, judged.feed), about) for one in (model, small))

@@ -15,7 +15,7 @@ from tailgrad.checks import InputError
 from tailgrad.evaluate import mcnemar_exact
 from tailgrad.evaluate.intervals import wilson
 from tailgrad.ship.extra import needed
-from tailgrad.ship.feed import Feed, batches
+from tailgrad.ship.feed import IMAGES, Feed, batches
 
 Classes = NDArray[np.int64]
 _BATCH = 16
@@ -24,8 +24,9 @@ _BATCH = 16
 def quantized(model: bytes, examples: Feed) -> bytes:
     """A model with weights of eight bits.
 
-    A network with convolutions gets activations of eight bits too, whose ranges are those of ``examples``;
-    for any other the ranges are found batch by batch (dynamic quantisation). Both are unsigned: where signed
+    A network with convolutions, or for rows, gets activations of eight bits too, whose ranges are those of
+    ``examples``; for any other the ranges are found batch by batch (dynamic quantisation), which for rows
+    would let an extreme one change what is said of those beside it. Both are unsigned: where signed
     weights meet unsigned activations, processors without VNNI clip sums of two products to 16 bits, and the
     answer depends on the machine. What makes probabilities of logits stays in single precision.
 
@@ -41,7 +42,7 @@ def quantized(model: bytes, examples: Feed) -> bytes:
     tools = needed("onnxruntime.quantization", "to quantise")
     shapes = needed("onnxruntime.quantization.shape_inference", "to quantise")
     graph = needed("onnx", "to quantise").load_model_from_string(model).graph
-    static = any(node.op_type == "Conv" for node in graph.node)
+    static = IMAGES not in examples or any(node.op_type == "Conv" for node in graph.node)
     with tempfile.TemporaryDirectory() as name, _quiet():
         plain, ready, small = (Path(name) / part for part in ("plain.onnx", "ready.onnx", "small.onnx"))
         plain.write_bytes(model)

@@ -1,4 +1,4 @@
-"""Classes of new images by whatever was trained or shipped: a run, an artefact, a pretrained folder."""
+"""Classes of new images or rows by what was trained or shipped: a run, an artefact, a pretrained folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def predict(
     target_prior: Frequencies | None = None,
     console: Any = None,
 ) -> list[Prediction]:
-    """Classify image files; an unreadable one is reported in its place, the others are classified.
+    """Classify image files, or rows of tables; an unreadable image is reported in its place.
 
     A model of several labels an image says which of them each image has, by the threshold of every label.
     Where the model has a class in focus, its tuned threshold decides, unless a target prior changes the
@@ -35,16 +35,17 @@ def predict(
     Args:
         model: folder of a finished run, file of ``export``, or folder of ``save_pretrained``.
         images: a path or several: files, folders that are searched for images, or CSV lists with a column
-            ``path``; by a run on a table the CSV or parquet files whose rows are to be classified.
-        top_k: classes named for each image, at least 1.
+            ``path``; by a model of a table the CSV or parquet files whose rows are to be classified.
+        top_k: classes named for each image or row, at least 1.
         abstain: least probability of a decision, 0 to 1; None takes what the artefact states, else 0.
         target_prior: class frequencies at the place of use: a mapping, K shares, ``"a=0.7,b=0.3"``,
             ``"uniform"``, ``"train"``, or a YAML, JSON or CSV file.
-        console: a Rich console that shows how far it is; None is silent.
+        console: a Rich console that shows how far it is, and what was made up for rows; None is silent.
 
     Raises:
-        InputError: there is no such model, no image, a list or the frequencies do not fit, a number is
-            outside its range, or the model gives several labels and ``abstain`` or ``target_prior`` is given.
+        InputError: there is no such model, no image, a list or the frequencies do not fit, a table lacks a
+            column, a number is outside its range, or the model gives several labels and ``abstain`` or
+            ``target_prior`` is given.
 
     Example:
         >>> predict("missing", ["a.png"])
