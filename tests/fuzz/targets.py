@@ -42,17 +42,21 @@ from tailgrad.evidence import audit_claims
 from tailgrad.evidence.table_file import published
 from tailgrad.interference import Interference
 from tailgrad.models import create_model
+from tailgrad.posthoc import Chain
 from tailgrad.recipes.after_training import fit_chain, load_chain, make_chain
 from tailgrad.recipes.components import check_names
 from tailgrad.recipes.compose import compose, overlay, parse_set, validate
-from tailgrad.recipes.restore import restore
+from tailgrad.recipes.restore import Restored, restore
+from tailgrad.recipes.row_parts import Unchanged
 from tailgrad.recipes.run_folder import RunFolder, config_text
 from tailgrad.recipes.table import FORMATS, table
 from tailgrad.report import write_report
 from tailgrad.ship import from_pretrained, predict
 from tailgrad.ship.convert import WithProbabilities, converted
 from tailgrad.ship.deployed import Deployed
-from tailgrad.ship.description import Description, Focus, Preprocessing
+from tailgrad.ship.deployed_rows import DeployedRows
+from tailgrad.ship.description import ROWS, Description, Focus, Preprocessing
+from tailgrad.ship.examples import random_examples
 from tailgrad.ship.picture_list import unlisted
 from tailgrad.ship.seal import description_of, sealed
 from tailgrad.ship.target_prior import target_prior
@@ -500,15 +504,41 @@ def read_artefact(data: bytes) -> None:
     assert len(found) == 1
 
 
-def spoil_artefact(chance: random.Random, data: bytes) -> bytes:
-    """Another description under a hash that fits, or other bytes."""
-    if chance.random() < 0.3:
-        return mutate.binary(chance, data)
-    try:
-        about = description_of(data, "model")
-    except InputError:
-        return mutate.binary(chance, data)
-    return sealed(graph(), mutate.as_json(chance, about.encode()).decode("utf-8", "replace"))
+@cache
+def row_graph() -> tuple[bytes, Description]:
+    encoding = load_encoding(put("rows/first.json", encodings()[0]))
+    about = Description(names=encoding.classes, counts=(2, 2), task=ROWS, encoding=encoding)
+    model = create_model("mlp", 2, backbone_options={**encoding.columns, "hidden": [4]}).eval()
+    network = Restored(model, encoding.classes, (1, 1), "squash", Unchanged(), Chain([]))
+    feed = random_examples(about)
+    _, made = next(converted(WithProbabilities(DeployedRows(network, tuple(feed)), 1.0, None), feed))
+    return made, about
+
+
+def row_artefacts() -> list[bytes]:
+    made, about = row_graph()
+    return [sealed(made, about.model_dump_json())]
+
+
+def read_row_artefact(data: bytes) -> None:
+    table = put("rows/to_classify.csv", rows_as_csv()[0])
+    found = predict(put("shipped/rows.onnx", data), [table], top_k=2)
+    assert [one.file for one in found] == [f"{table}#{i}" for i in range(4)]
+
+
+def spoil_artefact(of: Callable[[], bytes]) -> Callable[[random.Random, bytes], bytes]:
+    """Another description of a graph under a hash that fits, or other bytes."""
+
+    def spoil(chance: random.Random, data: bytes) -> bytes:
+        if chance.random() < 0.3:
+            return mutate.binary(chance, data)
+        try:
+            about = description_of(data, "model")
+        except InputError:
+            return mutate.binary(chance, data)
+        return sealed(of(), mutate.as_json(chance, about.encode()).decode("utf-8", "replace"))
+
+    return spoil
 
 
 def read_frequencies(data: bytes) -> None:
@@ -597,7 +627,8 @@ TARGETS = {
     "state": Target(read_state, states, mutate.as_safetensors),
     "arrays": Target(read_arrays, file_of(run_folder, "interference/heldout.npz"), mutate.as_zip),
     "printed": Target(read_printed, printed_tables, mutate.as_yaml),
-    "artefact": Target(read_artefact, artefacts, spoil_artefact),
+    "artefact": Target(read_artefact, artefacts, spoil_artefact(graph)),
+    "row_artefact": Target(read_row_artefact, row_artefacts, spoil_artefact(lambda: row_graph()[0])),
     "frequencies": Target(
         read_frequencies,
         lambda: [yaml.safe_dump(dict(zip(NAMES, (0.5, 0.3, 0.2), strict=True))).encode(), b"[0.5, 0.3, 0.2]"],

@@ -11,7 +11,7 @@ CASES = Path(__file__).parent / "cases"
 NAMES = (
     *("recipe", "config", "assignment", "split", "result", "metrics", "study", "comparison", "csv", "list"),
     *("annotations", "parquet", "tar", "image", "weights", "posthoc", "state", "arrays", "measurement"),
-    *("printed", "artefact", "frequencies", "to_classify", "pretrained"),
+    *("printed", "artefact", "row_artefact", "frequencies", "to_classify", "pretrained"),
     *("rows", "row_parquet", "encoding", "labels", "label_columns"),
 )
 SLOW = {"result": 4, "metrics": 4, "study": 2, "comparison": 2, "arrays": 4, "measurement": 4, "weights": 4}

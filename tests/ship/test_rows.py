@@ -543,6 +543,7 @@ def test_the_folder_and_its_card_speak_of_rows_and_columns(run: Path, folder: Pa
             lambda about: about["encoding"]["numbers"][0].update(std=0),
             "must hold what tailgrad export",
         ),
+        (lambda about: about["encoding"]["categories"][0].update(name="age"), "two columns of one name"),
         (
             lambda about: about.update(
                 task="images, one label", encoding=None, preprocessing=FORM.model_dump(mode="json")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tailgrad.checks import InputError
 from tailgrad.data.column import MISSING, Categories, Indices, Numbers
@@ -148,6 +148,13 @@ class TableEncoding(_Part):
             categories=tuple(categories),
             dropped=tuple(dropped),
         )
+
+    @model_validator(mode="after")
+    def _every_column_once(self) -> Self:
+        names = [code.name for code in (*self.numbers, *self.categories)]
+        if len(set(names)) != len(names):
+            raise ValueError("two columns of one name")
+        return self
 
     def __str__(self) -> str:
         n, c = len(self.numbers), len(self.categories)
