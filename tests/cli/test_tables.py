@@ -45,6 +45,21 @@ def test_a_recipe_is_made_trained_and_predicted_with(
     assert "column 'town': 1 row with a category that training has not seen" in found.err
 
 
+def test_a_network_is_exported_and_trees_are_refused_in_one_line(
+    cli: Callable[..., Any], table: Path, here: Path
+) -> None:
+    for method in ("ce", "hist_gradient_boosting"):
+        words = ("--target", "sick", "--drop", "patient", "--method", method, *FEW, "--out", method, "-q")
+        assert cli("train", table, *words).status == 0
+    made = cli("export", "ce", "--onnx", "--int8", "--out", "m.onnx")
+    assert made.status == 0, made.err
+    assert "test rows of the run" in made.err
+    assert "image" not in made.out + made.err
+    assert cli("predict", "m.onnx", table, "--csv", "out.csv", "-q").status == 0
+    assert (here / "out.csv").read_text().count("patients.csv#") == 60
+    assert "which predict fits again because nothing" in cli("export", method, "--onnx").error
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -151,7 +151,7 @@ class TableEncoding(_Part):
 
     @model_validator(mode="after")
     def _every_column_once(self) -> Self:
-        names = [code.name for code in (*self.numbers, *self.categories)]
+        names = [code.name for code in self.numbers] + [code.name for code in self.categories]
         if len(set(names)) != len(names):
             raise ValueError("two columns of one name")
         return self
