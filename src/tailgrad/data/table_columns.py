@@ -64,7 +64,7 @@ def decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(values.type):
         kind = values.type.value_type
         held = pa.large_string() if pa.types.is_string_view(kind) else kind  # of views Arrow takes none
-        chunks = [chunk.dictionary.cast(held).take(chunk.indices) for chunk in values.chunks]
+        chunks = [pa.array(chunk.dictionary.to_pylist(), held).take(chunk.indices) for chunk in values.chunks]
         values = pa.chunked_array(chunks, held)
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
