@@ -47,9 +47,8 @@ def export(
     """Ship a run: one ONNX file, or a folder in the Hugging Face layout.
 
     The ONNX file holds weights, preprocessing (of a table the encoding of its
-    columns), class names, temperature, prior, thresholds and the ledger. It is
-    written only if ONNX Runtime gives what PyTorch gives to
-    1e-4. It takes the extra named onnx.
+    columns), class names, temperature, prior, thresholds and the ledger. ONNX
+    Runtime must give what PyTorch gives to 1e-4. It takes the extra named onnx.
 
     Examples:
         tailgrad export runs/my-run --onnx
