@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
+from torch.utils.data import dataloader
 
 from tailgrad.checks import InputError
 from tailgrad.data import (
@@ -294,6 +296,28 @@ def test_a_killed_worker_ends_the_epoch_with_one_clear_error(tmp_path: Path, wai
     assert "data.workers=1 in place of 2" in said
     loader.set_epoch(2)
     assert sum(len(batch) for batch in loader) == 40  # new workers, for who wants to go on at once
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_connection_that_breaks_is_told_from_a_worker_that_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    """A worker that dies while handing a batch over breaks the connection before it can be waited for."""
+    items = Logged(40, tmp_path / "log")
+    batches = iter(streamed(items, reading=Reading(workers=2, prefetch=1)))
+    others = multiprocessing.active_children()
+    next(batches)
+    victim = next(one for one in multiprocessing.active_children() if one not in others)
+
+    def broken(_: object, timeout: float = 0.0) -> NoReturn:
+        if dies:
+            os.kill(victim.pid or 0, signal.SIGKILL)
+        raise ConnectionResetError("reset by peer")
+
+    monkeypatch.setattr(dataloader._MultiProcessingDataLoaderIter, "_try_get_data", broken)
+    wanted = f"process {victim.pid}.*go on with --resume" if dies else "reset by peer"
+    with pytest.raises(InputError if dies else ConnectionResetError, match=wanted):
+        next(batches)
 
 
 @pytest.mark.parametrize(("wrong", "message"), [({"workers": -1}, "workers"), ({"prefetch": 0}, "prefetch")])

@@ -1,5 +1,6 @@
 """Batches of images that are decoded while training."""
 
+import multiprocessing.connection
 import re
 import signal
 import threading
@@ -91,6 +92,12 @@ class StreamingLoader(BatchOrder):
                 raise
             del batches
             raise self._ended(f"process {died[1]}") from None
+        except (OSError, EOFError) as error:  # a worker that died while it was handing a batch over
+            died_now = _dead(batches)
+            if not died_now:
+                raise
+            del batches
+            raise self._ended(f"process {died_now}") from error
 
     def _loader(self) -> "DataLoader[Rows]":
         """The workers of training stay from epoch to epoch; they only ever see the places they are sent."""
@@ -148,6 +155,18 @@ class _Wanted:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def _dead(batches: Iterator[Rows], seconds: float = 5.0) -> str:
+    """The process numbers of the workers that ended, "" if all go on.
+
+    A connection to a dying process breaks before the process can be waited for: hence the time.
+    """
+    workers = {one.sentinel: one for one in getattr(batches, "_workers", ())}
+    ended = [workers[one] for one in multiprocessing.connection.wait(list(workers), seconds)]
+    for one in ended:
+        one.join()
+    return ", ".join(str(one.pid) for one in ended)
 
 
 def _started(loader: "DataLoader[Rows]") -> Iterator[Rows]:
