@@ -151,11 +151,6 @@ def test_what_was_made_up_is_said(runs: dict[str, RunFolder], tmp_path: Path) ->
         predict(runs["ce"].path, [tmp_path / "new.csv"])
 
 
-def test_a_report_tells_that_rows_have_no_pictures(study: Study) -> None:
-    page = study.report.read_text(encoding="utf-8")
-    assert "the data are rows of a table" in page
-
-
 def test_a_changed_table_is_another_split(patients: Path, tmp_path: Path) -> None:
     above = {**TINY, "interference": {"enabled": False}}
     run = train(patients, method="ce", overrides=above, out=tmp_path / "run", console=None)

@@ -1,6 +1,8 @@
 """Runs of several labels an image as artefacts: labels by their thresholds, in every form the same."""
 
+import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from typer.testing import CliRunner
 
 from tailgrad.checks import InputError
+from tailgrad.cli.app import app
 from tailgrad.evaluate.label_thresholds import LabelThresholds, probabilities
 from tailgrad.files import write_json
 from tailgrad.recipes import RunFolder, train
 from tailgrad.recipes import predict as predict_by_run
-from tailgrad.ship import Artefact, Exported, export, from_pretrained, predict, save_pretrained
+from tailgrad.ship import (
+    Artefact,
+    Exported,
+    export,
+    from_pretrained,
+    predict,
+    save_pretrained,
+    write_predictions,
+)
 from tailgrad.ship.decision import labelled, sigmoid
 from tailgrad.ship.description import SEVERAL, Description, Preprocessing
 from tailgrad.ship.int8 import cost
@@ -99,9 +111,31 @@ def test_every_form_gives_the_labels_of_the_run(
     for form in (exported.file, tmp_path / "folder"):
         found = predict(form, images, top_k=2)
         for one, other in zip(found, wanted, strict=True):
-            assert (one.file, one.name, one.error) == (other.file, other.name, other.error)
+            assert (one.file, one.labels, one.error) == (other.file, other.labels, other.error)
+            assert one.labels is not None
+            assert one.name == "; ".join(one.labels)
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
             assert [name for name, _ in one.top] == [name for name, _ in other.top]
+
+
+def test_the_command_line_and_csv_speak_of_labels(run: Path, listed: Path, tmp_path: Path) -> None:
+    images = [listed.parent / f"{i:02d}.png" for i in range(60)]
+    wanted = predict(run, images, top_k=3)
+    assert any(one.labels == () for one in wanted)
+    shown = CliRunner().invoke(app, ["predict", str(run), str(listed.parent), "--top-k", "3"])
+    head, *rows = shown.output.splitlines()
+    assert head.split() == ["file", "labels", "highest", "also"]
+    found = {Path(row.split()[0]).name: row for row in rows if ".png" in row}
+    for path, one in zip(images, wanted, strict=True):
+        left = [name for name, _ in one.top if name not in (one.labels or ())]
+        assert f"{', '.join(one.labels or ()) or 'none'}  " in found[path.name]
+        assert re.findall(r"([a-z]+) \d\.\d+", found[path.name].split(f"{one.probability:.3f}", 1)[1]) == left
+    table = tmp_path / "out.csv"
+    write_predictions(table, wanted)
+    with table.open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert list(read[0])[3:9] == [f"{what}_{k}" for k in (1, 2, 3) for what in ("label", "probability")]
+    assert [row["label_1"] for row in read] == [one.top[0][0] for one in wanted]
 
 
 def test_any_onnx_runtime_gets_a_probability_a_label(exported: Exported) -> None:

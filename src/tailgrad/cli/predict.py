@@ -97,15 +97,22 @@ def _check_apart(csv: Path, images: list[str]) -> None:
 
 
 def _show(found: "Sequence[Prediction]", top_k: int) -> None:
-    """One line an image; further columns only where they are asked for."""
+    """One line an image; further columns only where they are asked for.
+
+    Of several labels, the probability is that of the likeliest, whether or not it reaches its threshold.
+    """
     abstained = any(p.abstained for p in found)
-    header = ["file", "class", "probability"]
+    several = any(p.labels is not None for p in found)
+    header = ["file", *(("labels", "highest") if several else ("class", "probability"))]
     header += (["also"] if top_k > 1 else []) + (["abstained"] if abstained else [])
     rows = []
     for p in found:
-        cells = [p.file, short(p.name), f"{p.probability:.3f}"]
+        named = (p.name,) if p.labels is None else p.labels
+        cells = [p.file, ", ".join(map(short, named)) or "none", f"{p.probability:.3f}"]
         if top_k > 1:
-            cells.append(", ".join(f"{short(name)} {share:.3f}" for name, share in p.top if name != p.name))
+            cells.append(
+                ", ".join(f"{short(name)} {share:.3f}" for name, share in p.top if name not in named)
+            )
         rows.append(cells + (["yes" if p.abstained else ""] if abstained else []))
     if rows:
         show_table("", header, rows)

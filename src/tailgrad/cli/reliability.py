@@ -49,8 +49,10 @@ def reliability(
         tailgrad reliability runs/my-run --csv
     """
     with loading(quiet):
+        from tailgrad.data.table_encoding import is_of_rows
         from tailgrad.evaluate.reliability_text import csv_rows, tables
         from tailgrad.recipes import reliability as run_reliability
+        from tailgrad.report.of_rows import in_rows
 
         found = run_reliability(run, alpha=alpha, score=score, answered=answered)
     if as_json:
@@ -61,7 +63,10 @@ def reliability(
         writer.writeheader()
         writer.writerows(rows)
     else:
-        for table in tables(found):
+        shown = tables(found)
+        if is_of_rows(run):
+            shown = in_rows(shown, found.classes.names)
+        for table in shown:
             show_table(table.title, table.header, table.rows)
             show_text(f"{table.note}\n")
         if found.no_sets:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FAR = 1e6
 """Deviations from the mean at which numbers end; of N training rows none lies beyond the root of N."""
 
+ENCODING = "encoding.json"
+"""Name of the file in the folder of a run on a table."""
+
 UNSEEN = 0
 """Position of a category that training has not seen."""
 
@@ -243,6 +246,19 @@ def load_encoding(path: Path) -> TableEncoding:
         raise InputError(
             f"{path} must be the encoding of a run on a table, got {said}; restore it"
         ) from error
+
+
+def is_of_rows(run: str | Path) -> bool:
+    """Whether a run was trained on a table.
+
+    Args:
+        run: its folder.
+
+    Example:
+        >>> is_of_rows("missing")
+        False
+    """
+    return (Path(run) / ENCODING).is_file()
 
 
 def _is_constant(column: Numbers | Categories) -> bool:

@@ -14,8 +14,9 @@ from tailgrad.data import UnreadableImage
 from tailgrad.data.decode import decode
 from tailgrad.data.files import find_images
 from tailgrad.data.resize import resize
+from tailgrad.data.table_encoding import is_of_rows
 from tailgrad.evaluate import apply_threshold
-from tailgrad.recipes.predict_rows import is_of_rows, predict_rows
+from tailgrad.recipes.predict_rows import predict_rows
 from tailgrad.recipes.prediction import Prediction, focus_of_run
 from tailgrad.recipes.restore import Restored, restore
 from tailgrad.recipes.run_folder import RunFolder

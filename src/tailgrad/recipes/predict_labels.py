@@ -65,7 +65,7 @@ def label_images(
         console: where to show how far it is; None is silent.
 
     Returns:
-        A prediction an image: ``name`` joins its labels by ``"; "`` and is empty without any, ``probability``
+        A prediction an image: ``labels`` are those it has, ``name`` joins them by ``"; "``, ``probability``
         is that of the likeliest label, ``probabilities`` are those of every label and do not sum to 1.
 
     Raises:
@@ -107,5 +107,5 @@ def thresholds_of_run(folder: RunFolder) -> tuple[float, ...]:
 
 
 def _prediction(path: str, names: tuple[str, ...], row: np.ndarray, thresholds: np.ndarray) -> Prediction:
-    found = [name for name, has in zip(names, row >= thresholds, strict=True) if has]
-    return Prediction(path, JOINED.join(found), float(row.max()), tuple(row.tolist()))
+    found = tuple(name for name, has in zip(names, row >= thresholds, strict=True) if has)
+    return Prediction(path, JOINED.join(found), float(row.max()), tuple(row.tolist()), labels=found)

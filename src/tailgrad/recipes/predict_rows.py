@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tailgrad.checks import InputError
 from tailgrad.data.new_rows import NewRows, open_new_tables, row_places
-from tailgrad.data.table_encoding import TableEncoding, load_encoding
+from tailgrad.data.table_encoding import ENCODING, TableEncoding, load_encoding
 from tailgrad.evaluate import apply_threshold
 from tailgrad.posthoc import Chain
 from tailgrad.recipes.after_training import load_chain
@@ -29,17 +29,6 @@ from tailgrad.recipes.talk import Talk
 from tailgrad.types import ClassInfo, TableInputs
 
 BATCH = 4096
-ENCODING = "encoding.json"
-
-
-def is_of_rows(run: str | Path) -> bool:
-    """Whether a run was trained on a table.
-
-    Example:
-        >>> is_of_rows("missing")
-        False
-    """
-    return (Path(run) / ENCODING).is_file()
 
 
 def predict_rows(

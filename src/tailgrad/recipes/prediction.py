@@ -23,6 +23,7 @@ class Prediction:
         probabilities: of every class, in class order.
         error: why the image could not be read; then the other fields are empty.
         label: the row's own class, where its table says.
+        labels: of an image that may have several, those it has; ``name`` joins them. Else None.
 
     Example:
         >>> Prediction("a.png", "cat", 0.9, (0.9, 0.1)).name
@@ -35,6 +36,7 @@ class Prediction:
     probabilities: tuple[float, ...]
     error: str = ""
     label: str = ""
+    labels: tuple[str, ...] | None = None
 
 
 def focus_of_run(folder: RunFolder, names: Sequence[str]) -> tuple[int, float] | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tailgrad.checks import InputError
 from tailgrad.data import save_split, split_hash
-from tailgrad.data.table_encoding import TableEncoding, load_encoding
+from tailgrad.data.table_encoding import ENCODING, TableEncoding, load_encoding
 from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.run_folder import RunFolder, read_json
 
@@ -22,7 +22,7 @@ def keep_split(folder: RunFolder, ready: Prepared) -> None:
     else:
         save_split(ready.split, ready.source, folder.path / "split.json")
     if ready.encoding is not None:
-        _keep_encoding(folder.path / "encoding.json", ready.encoding)
+        _keep_encoding(folder.path / ENCODING, ready.encoding)
 
 
 def _keep_encoding(path: Path, encoding: TableEncoding) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tailgrad.checks import InputError
 from tailgrad.data import Source, UnreadableImage, open_source
-from tailgrad.data.table import rows_of
+from tailgrad.data.table_encoding import is_of_rows
 from tailgrad.report.blocks import Block, Gallery, Picture, Text
 from tailgrad.report.folders import Run
 from tailgrad.report.look_alikes import mistakes
@@ -60,7 +60,9 @@ class Examples:
 
     @property
     def of_mistakes(self) -> tuple[Block, ...]:
-        """Blocks with images of the worst confusions."""
+        """Blocks with images of the worst confusions; none for the rows of a table."""
+        if self.why == OF_ROWS:
+            return ()
         if self.why:
             return (Text(self.why if self.why == OFF else f"No example images: {self.why}"),)
         return () if self.mistakes is None else (self.mistakes,)
@@ -81,11 +83,13 @@ def examples(run: Run, *, shown: bool = True, source: Source | None = None) -> E
 
     Example: see ``write_report``.
     """
+    if run.path is not None and is_of_rows(run.path):
+        return Examples(why=OF_ROWS)
     if not shown or not run.config.get("report", {}).get("images", True):
         return Examples(why=OFF)
     try:
         rows = _predictions(run)
-        album = _Album(_of_images(source if source is not None else _source(run)), rows)
+        album = _Album(source if source is not None else _source(run), rows)
     except InputError as error:
         return Examples(why=str(error))
     names = run.classes.names
@@ -175,18 +179,10 @@ def _predictions(run: Run) -> list[Predicted]:
     return [Predicted(row["name"], row["target"], row["predicted"]) for row in table if row["part"] == "test"]
 
 
-def _of_images(source: Source) -> Source:
-    if rows_of(source) is not None:
-        raise InputError(OF_ROWS)
-    return source
-
-
 def _source(run: Run) -> Source:
     """The source that the configuration names, where it is at hand: nothing is fetched for a report."""
     named, data = str(run.config.get("source", "")), run.config.get("data", {})
     gone = f"the data {short(named, 60)!r} cannot be opened from here."
-    if data.get("target"):
-        raise InputError(OF_ROWS)
     if not named:
         raise InputError("the run does not say where its data lie (config.yaml).")
     try:

@@ -1,16 +1,18 @@
 """From a folder to its report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tailgrad.checks import InputError
 from tailgrad.data import Source
+from tailgrad.data.table_encoding import is_of_rows
 from tailgrad.files import write_text
 from tailgrad.report.blocks import Page
 from tailgrad.report.examples import examples
 from tailgrad.report.folders import Run, Study, read_run, read_study
 from tailgrad.report.html_page import html_page
 from tailgrad.report.label_report import is_label_run, label_run_page, label_study_page
+from tailgrad.report.of_rows import in_rows
 from tailgrad.report.run_report import run_page
 from tailgrad.report.study_report import study_page
 from tailgrad.untrusted import of_shape
@@ -66,13 +68,22 @@ def _half(told: Told | None) -> Told | None:
 def _of_run(run: Run, images: bool, source: Source | None) -> Page:
     if is_label_run(run):
         return label_run_page(run)
-    return run_page(run, examples(run, shown=images, source=source))
+    return _told([run], run_page(run, examples(run, shown=images, source=source)))
 
 
 def _of_study(study: Study, images: bool, source: Source | None) -> Page:
     if is_label_run(study.first):
         return label_study_page(study)
-    return study_page(study, examples(study.first, shown=images, source=source))
+    page = study_page(study, examples(study.first, shown=images, source=source))
+    return _told(study.all_runs, page, (study.name,))
+
+
+def _told(runs: Sequence[Run], page: Page, others: Sequence[str] = ()) -> Page:
+    """The page, in words for rows where the runs are of a table."""
+    if runs[0].path is None or not is_of_rows(runs[0].path):
+        return page
+    named = [str(run.result.get(key, "")) for run in runs for key in ("data", "method", "regime")]
+    return in_rows(page, [*runs[0].classes.names, *others, *named, *(run.name for run in runs)])
 
 
 def _page(folder: Path, make: Callable[[], Page]) -> str:

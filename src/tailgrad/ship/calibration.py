@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from scipy.optimize import minimize_scalar
 
 from tailgrad.checks import InputError
-from tailgrad.recipes.predict_rows import is_of_rows
+from tailgrad.data.table_encoding import is_of_rows
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.ship.decision import Floats, softmax
 from tailgrad.ship.target_prior import prior_shift

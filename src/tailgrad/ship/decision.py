@@ -26,6 +26,7 @@ class Prediction:
         top: the most probable classes with their probabilities.
         abstained: whether the probability lies under the threshold asked for.
         label: the class that a row of a table says it has.
+        labels: of an image that may have several, those it has, in the order of the labels. Else None.
 
     Example:
         >>> Prediction("a.png", "cat", 0.9, (0.9, 0.1), top=(("cat", 0.9),)).abstained
@@ -40,6 +41,7 @@ class Prediction:
     top: tuple[tuple[str, float], ...] = ()
     abstained: bool = False
     label: str = ""
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,11 @@ def labelled(file: str, row: Floats, names: Sequence[str], thresholds: Sequence[
         thresholds: one a label, in [0, 1].
 
     Example:
-        >>> labelled("a.png", np.array([0.4, 0.9, 0.2]), ("cat", "dog", "fox"), (0.3, 0.5, 0.5)).name
-        'cat; dog'
+        >>> labelled("a.png", np.array([0.4, 0.9, 0.2]), ("cat", "dog", "fox"), (0.3, 0.5, 0.5)).labels
+        ('cat', 'dog')
     """
-    found = [name for name, p, least in zip(names, row, thresholds, strict=True) if p >= least]
-    return Prediction(file, JOINED.join(found), float(row.max()), tuple(row.tolist()))
+    found = tuple(name for name, p, least in zip(names, row, thresholds, strict=True) if p >= least)
+    return Prediction(file, JOINED.join(found), float(row.max()), tuple(row.tolist()), labels=found)
 
 
 def focused(probabilities: Floats, focus: int, threshold: float) -> list[int]:

@@ -80,10 +80,10 @@ def _by_file(artefact: Artefact, images: Images, wish: Wish, console: Any) -> li
 
 
 def _by_run(path: Path, images: Images, wish: Wish, console: Any) -> list[Prediction]:
+    from tailgrad.data.table_encoding import is_of_rows
     from tailgrad.recipes import RunFolder
     from tailgrad.recipes import predict as by_run
     from tailgrad.recipes.predict_labels import is_of_labels
-    from tailgrad.recipes.predict_rows import is_of_rows
 
     folder = RunFolder(path)
     several = is_of_labels(path)

@@ -13,7 +13,8 @@ def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> Pa
     """Write one row an image: path, predicted, probability, the most probable classes, abstained, error.
 
     The class is named where the decision was abstained from too: ``abstained`` says so. A column ``label``
-    comes first among the last three where rows of a table say their class.
+    comes first among the last three where rows of a table say their class. Of several labels an image, the
+    likeliest are named ``label_1``, ``label_2`` and so on in place of ``class_1``.
 
     Args:
         path: the file; it is replaced.
@@ -32,7 +33,8 @@ def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> Pa
     most = max([1, *(len(one.top) for one in predictions)])
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    pairs = [f"{what}_{place}" for place in range(1, most + 1) for what in ("class", "probability")]
+    what = "class" if all(one.labels is None for one in predictions) else "label"
+    pairs = [f"{each}_{place}" for place in range(1, most + 1) for each in (what, "probability")]
     labelled = any(one.label for one in predictions)
     last = ["label"] if labelled else []
     table.writerow(["path", "predicted", "probability", *pairs, *last, "abstained", "error"])

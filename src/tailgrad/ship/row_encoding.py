@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from tailgrad.checks import InputError
-from tailgrad.data.table_encoding import TableEncoding, load_encoding
+from tailgrad.data.table_encoding import ENCODING, TableEncoding, load_encoding
 from tailgrad.engine import load_weights
-from tailgrad.recipes.predict_rows import ENCODING
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.untrusted import of_shape
 

@@ -106,7 +106,8 @@ def with_labels(rows: Sequence[Any], names: Sequence[str], wish: Wish) -> list[P
     for row in rows:
         ranked = sorted(zip(names, row.probabilities, strict=False), key=lambda pair: -pair[1])
         top = tuple(ranked[: wish.top_k])
-        found.append(Prediction(row.file, row.name, row.probability, row.probabilities, row.error, top))
+        kept = (row.file, row.name, row.probability, row.probabilities, row.error)
+        found.append(Prediction(*kept, top, labels=row.labels or ()))
     return found
 
 

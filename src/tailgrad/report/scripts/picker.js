@@ -29,7 +29,7 @@
       var other = pair[1].figures[at];
       return [figure[0], figure[1], other[1], signed(other[2] - figure[2])];
     });
-    return table("Headline figures, 95 % over test images", ["figure", names[0], names[1], "second minus first"], rows);
+    return table("Headline figures, 95 % over the test part", ["figure", names[0], names[1], "second minus first"], rows);
   }
 
   function classes(content, pair, names) {
@@ -63,7 +63,7 @@
         height: small ? 110 + 24 * places.length : 420, margin: { l: 8, r: 8, t: 8, b: 8 }, dragmode: false,
         font: { size: 12 }, shapes: lines, showlegend: small,
         legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
-        xaxis: Object.assign({ title: { text: small ? "F1 on test images" : pair[0].label } }, axis),
+        xaxis: Object.assign({ title: { text: small ? "F1 on the test part" : pair[0].label } }, axis),
         yaxis: small
           ? { tickvals: places, ticktext: content.labels, autorange: "reversed", automargin: true, fixedrange: true }
           : Object.assign({ title: { text: pair[1].label } }, axis),

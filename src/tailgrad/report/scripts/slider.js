@@ -25,7 +25,7 @@
     var label = report.made("label", {}, "Order ");
     var select = report.made("select", {});
     select.append(
-      report.made("option", { value: "count" }, "by training images"),
+      report.made("option", { value: "count" }, "by training count"),
       report.made("option", { value: "alike" }, "like classes together")
     );
     label.append(select);
