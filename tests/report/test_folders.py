@@ -78,6 +78,32 @@ def test_a_study_names_what_cannot_be_read_of_its_other_runs(
     )
 
 
+@pytest.mark.parametrize("name", ["comparison.json", "study.yaml"])
+def test_a_study_whose_own_files_cannot_be_read_is_told_from_its_runs(
+    tmp_path: Path, study_folder: Path, name: str
+) -> None:
+    folder = shutil.copytree(study_folder, tmp_path / "study")
+    (folder / name).write_bytes(b"{]")
+    study = read_study(folder)
+    assert missing_of_study(study)[-1] == f"{name} (it is there and cannot be read)"
+    assert [run.name for run in study.all_runs] == [run.name for run in read_study(study_folder).all_runs]
+    page = write_report(folder, images=False).read_text(encoding="utf-8")
+    assert f"{name} (it is there and cannot be read)" in page
+
+
+def test_a_run_whose_result_cannot_be_read_is_one_that_is_not_finished(
+    tmp_path: Path, study_folder: Path
+) -> None:
+    folder = shutil.copytree(study_folder, tmp_path / "study")
+    last = sorted((folder / "runs").iterdir())[-1]
+    (last / "result.json").write_text('{"status": "fini')
+    (last / "failure.json").write_text("[")
+    study = read_study(folder)
+    assert study.unfinished == {last.name: "result.json cannot be read"}
+    assert last.name not in [run.name for run in study.all_runs]
+    assert "result.json cannot be read" in write_report(folder, images=False).read_text(encoding="utf-8")
+
+
 def test_old_results_without_optional_fields_are_read(tmp_path: Path, run_folder: Path) -> None:
     result = json.loads((run_folder / "result.json").read_text(encoding="utf-8"))
     (tmp_path / "result.json").write_text(json.dumps({k: result[k] for k in ("test", "method", "classes")}))

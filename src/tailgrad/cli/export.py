@@ -67,9 +67,8 @@ def export(
     made: dict[str, Any] = {}
     with loading(quiet):
         import tailgrad.ship as ship
-    if pretrained is not None:
         from tailgrad.ship.pretrained import check_new
-
+    if pretrained is not None:
         check_new(pretrained)
     if onnx:  # first: more can stand against it, and then no folder is left behind
         wish = {"int8": int8, "calibrate": calibrate, "target_prior": target_prior, "abstain": abstain}

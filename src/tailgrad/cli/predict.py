@@ -108,11 +108,8 @@ def _show(found: "Sequence[Prediction]", top_k: int) -> None:
     rows = []
     for p in found:
         named = (p.name,) if p.labels is None else p.labels
-        cells = [p.file, ", ".join(map(short, named)) or "none", f"{p.probability:.3f}"]
-        if top_k > 1:
-            cells.append(
-                ", ".join(f"{short(name)} {share:.3f}" for name, share in p.top if name not in named)
-            )
-        rows.append(cells + (["yes" if p.abstained else ""] if abstained else []))
+        also = [f"{short(name)} {share:.3f}" for name, share in p.top if name not in named]
+        cells = [p.file, ", ".join(map(short, named)) or "none", f"{p.probability:.3f}", ", ".join(also)]
+        rows.append([*cells[: 4 if top_k > 1 else 3], *(["yes" if p.abstained else ""] if abstained else [])])
     if rows:
         show_table("", header, rows)

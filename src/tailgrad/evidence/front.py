@@ -101,13 +101,17 @@ def _beside(records: Sequence[Content], told: Sequence[FrontClaim]) -> Iterator[
     """Lines on runs that no claim told first speaks of, each pair once a study."""
     keys = ("group", "method", "against")
     seen = {(one.study, *(one.claim.get(key) for key in keys)) for one in told}
+    for study, content in _by_study(records):
+        for pair in matched(content):
+            key = study, pair.group, pair.method, pair.control
+            if key not in seen:
+                seen.add(key)
+                yield _pair(study, pair)
+
+
+def _by_study(records: Sequence[Content]) -> Iterator[tuple[str, Content]]:
     for study, contents in ranked(records).items():
-        for content in contents:
-            for pair in matched(content):
-                key = study, pair.group, pair.method, pair.control
-                if key not in seen:
-                    seen.add(key)
-                    yield _pair(study, pair)
+        yield from ((study, content) for content in contents)
 
 
 def _pair(study: str, pair: Matched) -> str:
@@ -123,16 +127,13 @@ def _told_first(records: Sequence[Content]) -> tuple[list[FrontClaim], int]:
     """Claims that are measured, and the number of those that wait in every record of their study."""
     measured: dict[tuple[str, str], FrontClaim] = {}
     waiting: set[tuple[str, str]] = set()
-    for study, contents in ranked(records).items():
-        for content in contents:
-            for claim in content["claims"]:
-                key = study, str(claim["id"])
-                if not _is_front(claim, content):
-                    continue
-                if claim["found"] is None:
-                    waiting.add(key)
-                else:
-                    measured.setdefault(key, FrontClaim(claim, study, str(content["size"])))
+    for study, content in _by_study(records):
+        for claim in (one for one in content["claims"] if _is_front(one, content)):
+            key = study, str(claim["id"])
+            if claim["found"] is None:
+                waiting.add(key)
+            else:
+                measured.setdefault(key, FrontClaim(claim, study, str(content["size"])))
     return list(measured.values()), len(waiting - measured.keys())
 
 

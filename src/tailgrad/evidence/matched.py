@@ -94,11 +94,11 @@ def matched(content: Content) -> Iterator[Matched]:
         runs: dict[str, list[Any]] = {}
         for run in record["runs"]:
             runs.setdefault(str(run["method"]), []).append(run)
-        for method in runs:
-            for control in controls_of(method):
-                if control in runs and as_large(content, (group, method), (group, control)):
-                    gain = _gain(record, runs[method], runs[control])
-                    yield Matched(group, method, control, _where(record), gain)
+        pairs = [(method, control) for method in runs for control in controls_of(method) if control in runs]
+        for method, control in pairs:
+            if as_large(content, (group, method), (group, control)):
+                gain = _gain(record, runs[method], runs[control])
+                yield Matched(group, method, control, _where(record), gain)
 
 
 def _gain(record: Content, runs: list[Any], others: list[Any]) -> Figure:

@@ -44,30 +44,31 @@ def configure(
     text = str(source) if isinstance(source, str | Path) else "python"
     top = {k: v for k, v in named.items() if k not in {"regime", "method", *ABOUT}}
     above = merge(top, overrides or {})
-    below = regime or named.get("regime") or "quick"
-    probe = compose(text, below, "baseline", {k: v for k, v in above.items() if k == "data"})
-    wanted = as_overlay(method or named.get("method") or "baseline")
+    method, regime = method or named.get("method"), regime or named.get("regime")
+    wanted = as_overlay(method or "baseline")
     # A misspelt name is refused before a large source is opened.
-    for kind, name in (("methods", wanted), ("regimes", regime or named.get("regime"))):
+    for kind, name in (("methods", wanted), ("regimes", regime)):
         if isinstance(name, str):
             overlay(kind, name)
     if not isinstance(opened, Source):
+        probe = compose(text, regime or "quick", "baseline", {k: v for k, v in above.items() if k == "data"})
         opened = open_config(probe, None if text != "python" else source)
-    chosen = regime or named.get("regime") or opened.regime
     task = task_of(opened)
-    if not (method or named.get("method")):
-        wanted = task.method
-    config = task.settled(compose(text, chosen, wanted, above))
+    config = task.settled(compose(text, regime or opened.regime, wanted if method else task.method, above))
+    _check(config, opened)
+    return config, opened
+
+
+def _check(config: Config, opened: Source) -> None:
     if config.focus is not None:
         one_of("focus", config.focus, opened.class_names)
     check_names(config)
-    task.check(config)
+    task_of(opened).check(config)
     check_rows(config, opened)
     check_options("heads", head_name(config), config.head.options, skip=2)
     check_combine(config.combine)
     check_together(config)
     device_of(config.train.device)
-    return config, opened
 
 
 def as_overlay(method: Any) -> str | Mapping[str, Any]:

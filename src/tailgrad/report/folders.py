@@ -81,6 +81,7 @@ class Study:
         comparison: what ``comparison.json`` holds.
         runs: method -> runs in the order of their seeds, methods in the order of the study.
         unfinished: names of run folders without a result, each with the reason where one is known.
+        unreadable: files of the study itself that are there and cannot be read; they are left out.
 
     Example: see ``write_report``.
     """
@@ -90,6 +91,7 @@ class Study:
     comparison: Fields
     runs: dict[str, tuple[Run, ...]]
     unfinished: dict[str, str]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def all_runs(self) -> tuple[Run, ...]:
@@ -138,6 +140,14 @@ def _object(path: Path) -> Fields:
             f"{path} must hold an object, got {type(found).__name__}; restore it, or repeat the run"
         )
     return found
+
+
+def _readable(path: Path) -> Fields:
+    """As ``_object``; empty, too, where the file cannot be read."""
+    try:
+        return _object(path)
+    except InputError:
+        return {}
 
 
 def _lines(path: Path) -> tuple[Fields, ...]:
@@ -231,8 +241,10 @@ def _measurement(path: Path) -> Any:
 
 def _is_finished(path: Path) -> bool:
     """Whether a run went to its end; one that its time stopped has a result too, of fewer epochs."""
-    result = path / "result.json"
-    return result.is_file() and _object(result).get("status", "finished") == "finished"
+    if not (path / "result.json").is_file():
+        return False
+    result = _readable(path / "result.json")
+    return bool(result) and result.get("status", "finished") == "finished"
 
 
 def read_study(folder: Path, told: Callable[[int, int], None] | None = None) -> Study:
@@ -243,7 +255,7 @@ def read_study(folder: Path, told: Callable[[int, int], None] | None = None) -> 
         told: called with (done, total) after every run.
 
     Raises:
-        InputError: no run is finished, or a file cannot be read.
+        InputError: no run is finished.
 
     Example: see ``write_report``.
     """
@@ -259,22 +271,27 @@ def read_study(folder: Path, told: Callable[[int, int], None] | None = None) -> 
         if told:
             told(len(runs), len(finished))
     runs.sort(key=lambda run: run.result["seed"])
-    settings = _object(folder / "study.yaml")
+    rest, nothing = _Rest(folder), Fields()
+    settings = rest.read(_object, "study.yaml", nothing)
+    comparison = rest.read(_object, "comparison.json", nothing)
     methods = dict.fromkeys([*settings.get("methods", ()), *(run.method for run in runs)])
     by_method = {name: tuple(run for run in runs if run.method == name) for name in methods}
     return Study(
         folder.name,
         settings,
-        _object(folder / "comparison.json"),
+        comparison,
         {name: found for name, found in by_method.items() if found},
         {path.name: _reason(folder, path) for path in places if path not in finished},
+        tuple(rest.unreadable),
     )
 
 
 def _reason(study: Path, run: Path) -> str:
     """Why a run has no result, as far as its folder or its task tells; empty where nobody said."""
     for place in (run / "failure.json", study / "jobs" / run.name / "status.json"):
-        text = _object(place).get("text")
+        text = _readable(place).get("text")
         if text:
             return str(text)
-    return "stopped before its end" if (run / "result.json").is_file() else ""
+    if not (run / "result.json").is_file():
+        return ""
+    return "stopped before its end" if _readable(run / "result.json") else "result.json cannot be read"

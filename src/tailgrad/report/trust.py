@@ -35,13 +35,13 @@ def missing(run: Run) -> tuple[str, ...]:
 
 
 def missing_of_study(study: Study) -> tuple[str, ...]:
-    """What the folder of the first run does not hold, and what no run's folder holds so that it can be read.
+    """What the folder of the first run does not hold, and what of the study and any run cannot be read.
 
     Example: see ``write_report``.
     """
     _, *others = study.all_runs
-    told = (_UNREADABLE.format(f"{run.name}/{name}") for run in others for name in run.unreadable)
-    return (*missing(study.first), *told)
+    lost = [*study.unreadable, *(f"{run.name}/{name}" for run in others for name in run.unreadable)]
+    return (*missing(study.first), *map(_UNREADABLE.format, lost))
 
 
 def run_checks(run: Run) -> tuple[Check, ...]:

@@ -17,6 +17,7 @@ Figures are ``METHOD.NAME`` and, against the reference, ``METHOD.NAME.change``:
   size with one limit.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -183,13 +184,19 @@ def _half(target: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.
 def _figures(runs: Runs, reference: str) -> dict[str, Figure]:
     names = sorted({name for found in runs.values() for run in found for name in run["test"]})
     found: dict[str, Figure | None] = {}
-    for method, own in runs.items():
-        for name in names:
-            if isinstance(own[0]["test"].get(name), dict) and set(own[0]["test"][name]) == {"value"}:
-                found[f"{method}.{name}"] = figure_of(own, name)
-                if method != reference:
-                    found[f"{method}.{name}.change"] = figure_of(own, name, runs[reference])
+    for method, name in itertools.product(runs, names):
+        own = runs[method]
+        if not _is_bare(own[0]["test"].get(name)):
+            continue
+        found[f"{method}.{name}"] = figure_of(own, name)
+        if method != reference:
+            found[f"{method}.{name}.change"] = figure_of(own, name, runs[reference])
     return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def _is_bare(stored: object) -> bool:
+    """A figure without an interval of its own."""
+    return isinstance(stored, dict) and set(stored) == {"value"}
 
 
 def _table(title: str, figures: Mapping[str, Figure], columns: tuple[str, ...]) -> Table:
