@@ -160,7 +160,7 @@ def test_diagnose_a_run_prints_pairs_null_and_excess(cli: Any, run: Path, here: 
     saved = Interference.load(here / "found")
     assert saved.train_counts.tolist() == read_json(run / "result.json")["classes"]["counts"]
     rows = [line.split()[:5] for line in done.out.splitlines()]
-    for first, second, *figures in saved.worst_pairs(6, by="excess"):
+    for first, second, *figures in saved.worst_pairs(6):
         assert [first, second, *(f"{figure:+.3f}" for figure in figures)] in rows
     assert "speak for" not in done.out, "training images at convergence are no grounds for advice"
     assert done.out.splitlines()[-1] == "saved: found.npz, found.json"

@@ -88,22 +88,28 @@ def diagnose(
 
 
 def _show(found: Any) -> None:
-    sure = _intervals(found)
+    within = _intervals(found)
     rows = [
-        [short(a), short(b), f"{conflict:+.3f}", f"{null:+.3f}", f"{excess:+.3f}", sure(a, b)]
-        for a, b, conflict, null, excess in found.worst_pairs(6, by="excess")
+        [short(a), short(b), f"{conflict:+.3f}", f"{null:+.3f}", f"{excess:+.3f}", within(a, b)]
+        for a, b, conflict, null, excess in found.worst_pairs(6)
     ]
     header = ["class", "class", "cosine", "null", "excess", "90 % without noise"]
-    show_table("Pairs of classes with the smallest excess", header, rows)
+    order = "the smallest excess" if _ends(found) is None else "the surest to oppose one another"
+    show_table(f"Pairs of classes, {order} first", header, rows)
     show_text(f"\n{found.summary()}")
+
+
+def _ends(found: Any) -> Any:
+    """Ends [2, K, K] of every pair's excess, None without folds or with too many classes to keep a matrix."""
+    try:
+        return found.excess_interval
+    except InputError:
+        return None
 
 
 def _intervals(found: Any) -> Callable[[str, str], str]:
     """The interval of a pair's excess as text, blank where there is none."""
-    try:
-        ends = found.excess_interval
-    except InputError:  # too many classes to keep a matrix
-        ends = None
+    ends = _ends(found)
     place = {name: k for k, name in enumerate(found.class_names)}
 
     def interval(first: str, second: str) -> str:
