@@ -20,6 +20,7 @@ from tailgrad.recipes.config import Config
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.table import table_rows
+from tailgrad.report.folders import read_study
 
 METHODS = ["baseline", "csba"]
 
@@ -166,6 +167,23 @@ def test_a_method_that_ran_still_counts_as_a_test(
     assert "Holm's correction counts baseline too" in table(copied)
     assert again(["csba"])["dropped"] == ["baseline"], "once dropped, always so"
     assert "dropped" not in again(METHODS)
+
+
+def test_runs_of_seeds_that_are_not_asked_for_any_more_are_named(
+    copied: Path, photos: Path, fast: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = compare(photos, METHODS, seeds=1, regime="quick", overrides=fast, out=copied, resume=True)
+    others = sorted(path.name for path in (copied / "runs").iterdir() if path.name.endswith("seed1"))
+    assert again.comparison["left_out"] == others
+    assert len(others) == len(METHODS)
+    assert f"{len(others)} finished runs of other seeds or splits are not compared" in capsys.readouterr().err
+    assert again.comparison["conclusion"].endswith(f"left out: {len(others)} runs of other seeds or splits.")
+    shown = read_study(copied)
+    assert {run.result["seed"] for run in shown.all_runs} == {0}
+    assert shown.unfinished == {}
+    whole = compare(photos, METHODS, seeds=2, regime="quick", overrides=fast, out=copied, resume=True)
+    assert "left_out" not in whole.comparison
+    assert len(read_study(copied).all_runs) == 2 * len(METHODS)
 
 
 def test_what_was_dropped_widens_the_correction() -> None:

@@ -27,7 +27,7 @@ from tailgrad.recipes.jobs import check_jobs
 from tailgrad.recipes.many_runs import failure, run_many, title
 from tailgrad.recipes.run_folder import RunFolder, differing_keys, environment, read_json
 from tailgrad.recipes.spread import ENGINES, Spread, usual_jobs
-from tailgrad.recipes.study_folder import start_study
+from tailgrad.recipes.study_folder import left_out, start_study
 from tailgrad.recipes.study_runs import StudyRuns
 from tailgrad.recipes.talk import Listener, Talk
 from tailgrad.report import write_report
@@ -125,7 +125,9 @@ def compare(
     chosen.try_own(first, opened)
     with fresh_folder(folder):
         dropped = start_study(folder, plans, chosen, resume=resume)
-        _announce(runs, plans, chosen, dropped)
+        others = left_out(folder, (runs.folder(config).path for config in plans), chosen.overlays)
+        _announce(runs, plans, chosen)
+        _warn(talk, dropped, others)
         try:
             results = _results(runs, plans, spread)
         except (Diverged, InputError):
@@ -133,7 +135,9 @@ def compare(
             raise
         one_split = "test" in opened.given or _is_one_split(plans)
         with of_shape(folder):
-            comparison = conclude(results, own_test=one_split, focus=first.focus, dropped=dropped)
+            comparison = conclude(
+                results, own_test=one_split, focus=first.focus, dropped=dropped, left_out=others
+            )
             tested = {c.method: runs.folder(c) for c in plans[: len(chosen.overlays)]}
             several = opened.indicators is not None  # no image is right or wrong as a whole
             comparison["mcnemar_seed0"] = [] if several else mcnemar(tested)
@@ -144,7 +148,7 @@ def compare(
     return Study(folder, read_json(folder / "comparison.json"))
 
 
-def _announce(runs: StudyRuns, plans: Sequence[Config], chosen: Chosen, dropped: Sequence[str]) -> None:
+def _announce(runs: StudyRuns, plans: Sequence[Config], chosen: Chosen) -> None:
     """Say what all runs share, what is left out, how many runs there are, and how much work is left."""
     first, talk = plans[0], runs.talk
     talk(
@@ -154,17 +158,26 @@ def _announce(runs: StudyRuns, plans: Sequence[Config], chosen: Chosen, dropped:
     )
     for name, why in chosen.reasons.items():
         talk(f"left out: {name}: {why}")
-    if dropped:
-        talk(
-            f"warning: ran in this study before and not compared any more: {', '.join(dropped)}; p values "
-            "still count each as a test"
-        )
     pending = [config for config in plans if not runs.finished(config)]
     done = "" if len(pending) == len(plans) else f", {len(plans) - len(pending)} of them finished"
     much = _work(runs, pending) / first.train.epochs
     costs = f"; about the work of {much:.0f} runs of cross-entropy" if round(much) > len(pending) else ""
     differences = ", ".join(_differences(plans, chosen)) or "nothing"
     talk(f"{len(plans)} runs{done}{costs}; the methods differ in {differences}")
+
+
+def _warn(talk: Talk, dropped: Sequence[str], others: Sequence[str]) -> None:
+    """Say what ran in the study before and is not compared any more."""
+    if dropped:
+        talk(
+            f"warning: ran in this study before and not compared any more: {', '.join(dropped)}; p values "
+            "still count each as a test"
+        )
+    if others:
+        talk(
+            f"warning: {len(others)} finished runs of other seeds or splits are not compared, such as "
+            f"{others[0]}; a choice among seeds that have been seen is biased, so compare all of them"
+        )
 
 
 def _work(runs: StudyRuns, plans: Sequence[Config]) -> float:

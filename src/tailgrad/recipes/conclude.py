@@ -86,7 +86,12 @@ def _of_gradients(result: Mapping[str, Any], metric: str) -> float:
 
 
 def conclude(
-    results: Results, *, own_test: bool, focus: str | None = None, dropped: Sequence[str] = ()
+    results: Results,
+    *,
+    own_test: bool,
+    focus: str | None = None,
+    dropped: Sequence[str] = (),
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare every method with the first one, by seed, or by split where splits have several seeds each.
 
@@ -96,12 +101,13 @@ def conclude(
             otherwise splits are drawn anew and intervals take the Nadeau-Bengio variance.
         focus: the class in focus, if any; its F1 is then the headline.
         dropped: methods that were compared before and are not any more; Holm's correction counts them.
+        left_out: names of finished runs, of other seeds or splits, that are not compared.
 
     Returns:
         ``metric`` (the headline), ``unit`` (``seed`` or ``split``: what one pair is), ``rows`` (means with
         intervals), ``paired`` (differences to the first method, Holm-corrected over methods within a
         metric, and what could have been seen), ``conclusion`` (a sentence or two); ``ranks`` of the headline
-        from three methods and six pairs on; ``dropped`` where there are such.
+        from three methods and six pairs on; ``dropped`` and ``left_out`` where there are such.
 
     Raises:
         InputError: methods that did not run the same seeds and splits.
@@ -134,9 +140,11 @@ def conclude(
             for row in _paired(found, metric, ratio, units.name, len(dropped))
         ],
         **({"dropped": list(dropped)} if dropped else {}),
+        **({"left_out": list(left_out)} if left_out else {}),
         **_ranks(values[metrics[0]], own_test),
     }
-    return content | {"conclusion": _sentence(content, units) + _also_tested(dropped)}
+    told = _sentence(content, units) + _also_tested(dropped) + _also_ran(left_out)
+    return content | {"conclusion": told}
 
 
 def _metrics(results: Results) -> tuple[str, ...]:
@@ -262,6 +270,12 @@ def _also_tested(dropped: Sequence[str]) -> str:
         return ""
     names = ", ".join(dropped)
     return f" Compared before and left out now, but counted as tests by Holm's correction: {names}."
+
+
+def _also_ran(left_out: Sequence[str]) -> str:
+    if not left_out:
+        return ""
+    return f" Finished and left out: {len(left_out)} runs of other seeds or splits."
 
 
 def _limit(rows: Sequence[Mapping[str, Any]], units: Units) -> str:

@@ -1,7 +1,7 @@
 """The folder of a study: when it may be worked in, and what was compared in it before."""
 
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,23 @@ def start_study(folder: Path, plans: Sequence[Config], chosen: Chosen, *, resume
     content |= {"dropped": dropped} if dropped else {}
     write_text(folder / "study.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return dropped
+
+
+def left_out(folder: Path, planned: Iterable[Path], methods: Iterable[str]) -> list[str]:
+    """Names of the finished runs of a study's methods that are not planned any more: other seeds or splits.
+
+    Args:
+        folder: of the study.
+        planned: folders of the runs that are compared.
+        methods: what is compared.
+
+    Example:
+        >>> left_out(Path("missing"), [], ["csba"])
+        []
+    """
+    wanted = {path.name for path in planned}
+    ran = (run for name in methods for run in _runs(folder, name) if run.name not in wanted)
+    return sorted(run.name for run in ran if _finished(run))
 
 
 def _content(plans: Sequence[Config], chosen: Chosen) -> dict[str, Any]:

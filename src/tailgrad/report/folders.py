@@ -248,7 +248,7 @@ def _is_finished(path: Path) -> bool:
 
 
 def read_study(folder: Path, told: Callable[[int, int], None] | None = None) -> Study:
-    """Read a study folder.
+    """Read a study folder; finished runs that its comparison leaves out are left out here.
 
     Args:
         folder: holds ``study.yaml``, ``comparison.json`` and ``runs/``.
@@ -260,6 +260,10 @@ def read_study(folder: Path, told: Callable[[int, int], None] | None = None) -> 
     Example: see ``write_report``.
     """
     places = sorted(path for path in (folder / "runs").iterdir() if path.is_dir())
+    rest, nothing = _Rest(folder), Fields()
+    comparison = rest.read(_object, "comparison.json", nothing)
+    left_out = set(comparison.get("left_out", ()))
+    places = [path for path in places if path.name not in left_out]
     finished = [path for path in places if _is_finished(path)]
     if not finished:
         raise InputError(
@@ -271,9 +275,7 @@ def read_study(folder: Path, told: Callable[[int, int], None] | None = None) -> 
         if told:
             told(len(runs), len(finished))
     runs.sort(key=lambda run: run.result["seed"])
-    rest, nothing = _Rest(folder), Fields()
     settings = rest.read(_object, "study.yaml", nothing)
-    comparison = rest.read(_object, "comparison.json", nothing)
     methods = dict.fromkeys([*settings.get("methods", ()), *(run.method for run in runs)])
     by_method = {name: tuple(run for run in runs if run.method == name) for name in methods}
     return Study(
