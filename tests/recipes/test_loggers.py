@@ -144,6 +144,52 @@ def test_mlflow_keeps_the_run_in_its_folder(photos: Path, quick: dict[str, Any],
     assert list((folder.path / "mlflow").rglob("*.png"))
 
 
+@needs("mlflow")
+@pytest.mark.filterwarnings("ignore")  # of packages below MLflow, among themselves
+def test_every_run_of_a_process_has_its_own_mlflow_unless_the_user_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from tailgrad.recipes.loggers import MLflow
+
+    def steps_in(uri: str, folder: Path) -> list[int]:
+        history = MlflowClient(uri).get_metric_history(read_json(folder / "mlflow.json")["id"], "loss")
+        return [point.step for point in history]
+
+    for place, given in (("a", None), ("b", None), ("c", f"sqlite:///{tmp_path / 'all.db'}")):
+        folder = tmp_path / place
+        folder.mkdir()
+        if given is not None:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+        program = MLflow(folder, 0)
+        program.begin({"a": 1})
+        program.log({"loss": 1.0}, 3)
+        assert steps_in(given or f"sqlite:///{folder / 'mlflow.db'}", folder) == [3]
+        assert (folder / "mlflow.db").exists() == (given is None)
+
+
+@needs("mlflow")
+@pytest.mark.filterwarnings("ignore")  # of packages below MLflow, among themselves
+def test_mlflow_logs_no_step_twice_after_a_kill(tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from tailgrad.recipes.loggers import MLflow
+
+    for begin, end in ((0, 7), (4, 10)):  # killed after step 7, saved after step 4
+        log = LiveLog(MLflow(tmp_path, begin), begin)
+        log.program.begin({"a": 1})
+        for step in range(begin + 1, end + 1):
+            log.on_step(StepRecord(step=step, epoch=1, loss=float(step)))
+        if end == 10:
+            log.on_epoch(row(1, {"a": 0.5}))
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    run = read_json(tmp_path / "mlflow.json")["id"]
+    steps = [(point.step, point.value) for point in client.get_metric_history(run, "step_loss")]
+    assert sorted(steps) == [(step, float(step)) for step in range(1, 11)]
+    assert [point.step for point in client.get_metric_history(run, "recall/a")] == [10]
+
+
 @needs("wandb")
 @pytest.mark.filterwarnings("ignore")  # of its settings
 def test_wandb_stays_offline(

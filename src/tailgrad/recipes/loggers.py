@@ -29,6 +29,10 @@ _QUIET = {
 """A run reports to nobody, and speaks on its own console."""
 
 
+_OWN_MLFLOW: set[str | None] = set()
+"""Places of runs of this process: MLflow puts the last one into the environment, where it is no wish."""
+
+
 def wanted(train: TrainConfig) -> tuple[str, ...]:
     """Programs to follow a run in, each once.
 
@@ -117,7 +121,8 @@ class TensorBoard:
 class MLflow:
     """A run of the experiment "tailgrad", gone on with when the run is; by default in ``mlflow.db``.
 
-    MLflow keeps what was logged: where a killed run goes on, steps after its last checkpoint appear twice.
+    MLflow takes nothing back: where a killed run goes on, steps that it logged after its last checkpoint are
+    not logged again.
 
     Args:
         folder: of the run.
@@ -132,16 +137,19 @@ class MLflow:
     def __init__(self, folder: Path, step: int) -> None:
         from lightning.pytorch.loggers.mlflow import MLFlowLogger
 
-        own = not os.environ.get("MLFLOW_TRACKING_URI")
-        place = folder.resolve()
+        given, place = os.environ.get("MLFLOW_TRACKING_URI"), folder.resolve()
+        own = not given or given in _OWN_MLFLOW
+        uri = f"sqlite:///{place / 'mlflow.db'}" if own else given
+        _OWN_MLFLOW.update([uri] if own else [])
         self._ids, self._known = folder / "mlflow.json", _id_in(folder / "mlflow.json") if step else None
         self.logger = MLFlowLogger(
             experiment_name="tailgrad",
             run_name=folder.name,
             run_id=self._known,
-            tracking_uri=f"sqlite:///{place / 'mlflow.db'}" if own else os.environ["MLFLOW_TRACKING_URI"],
+            tracking_uri=uri,
             artifact_location=(place / "mlflow").as_uri() if own else None,
         )
+        self._last: dict[str, int] = {}
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Settings as parameters, which MLflow takes once."""
@@ -151,7 +159,19 @@ class MLflow:
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         """Numbers by name; MLflow takes few characters in a name."""
-        self.logger.log_metrics({_tame(name): value for name, value in figures.items()}, step=step)
+        new = {_tame(name): value for name, value in figures.items()}
+        self.logger.log_metrics(
+            {name: one for name, one in new.items() if step > self._logged(name)}, step=step
+        )
+
+    def _logged(self, name: str) -> int:
+        """The last step at which the run had this figure before it was gone on with."""
+        if self._known is None:
+            return -1
+        if name not in self._last:
+            history = self.logger.experiment.get_metric_history(self._known, name)
+            self._last[name] = max((point.step for point in history), default=-1)
+        return self._last[name]
 
     def show(self, name: str, pixels: Pixels, step: int) -> None:
         """A picture, as an artifact."""
