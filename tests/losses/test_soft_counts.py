@@ -27,6 +27,15 @@ def test_classes_of_neither_side_are_skipped(reduction: str, smoothing: float) -
     assert torch.isfinite(wider.grad).all()
 
 
+def test_a_batch_in_which_no_class_is_there_costs_nothing() -> None:
+    found = torch.full((4, 3), 1e-9, requires_grad=True)
+    value = f1_loss(found, torch.zeros(4, 3), 0.0, "mean")
+    value.backward()
+    assert value.item() == 0
+    assert found.grad is not None
+    assert not found.grad.any()
+
+
 def test_rows_of_either_target() -> None:
     torch.testing.assert_close(rows(torch.tensor([2, 0]), 3, P.dtype), torch.eye(3)[[2, 0]])
     torch.testing.assert_close(rows(P.double(), 3, P.dtype), P)

@@ -17,7 +17,8 @@ class MultiLabelSoftF1Loss(Settings, nn.Module):
     """``loss = 1 - mean_k F1_k``, ``F1_k = 2 sum_i s_ik y_ik / (sum_i s_ik + sum_i y_ik)``.
 
     A loss of the whole batch, ``s = sigmoid(z)``, as ``SoftF1Loss`` is for one label an example. A label
-    without positives in the batch costs 1 while probability goes to it, and passes no gradient.
+    without positives in the batch costs 1 while probability goes to it, and passes no gradient; a batch in
+    which no label has either costs 0.
 
     Args:
         class_counts: positive examples of each label, each at least 1; only their number is used.

@@ -24,7 +24,7 @@ def f1_loss(found: Tensor, target: Tensor, smoothing: float, reduction: str) -> 
     """``1 - (2 TP_k + s) / (P_k + Y_k + s)``, averaged or summed over the classes of the batch.
 
     ``TP_k = sum_i P_ik Y_ik``, ``P_k = sum_i P_ik``, ``Y_k = sum_i Y_ik``. A class absent from both, where
-    the fraction would be 0/0, is skipped: P_k + Y_k at most 1e-6.
+    the fraction would be 0/0, is skipped: P_k + Y_k at most 1e-6. Where all are, the mean is 0.
 
     Args:
         found: P, [N, K], at least 0.
@@ -42,4 +42,4 @@ def f1_loss(found: Tensor, target: Tensor, smoothing: float, reduction: str) -> 
     there = mass > _ABSENT
     fractions = (2 * overlap + smoothing) / torch.where(there, mass + smoothing, 1.0)
     losses = torch.where(there, 1 - fractions, 0.0)
-    return losses.sum() if reduction == "sum" else losses.sum() / there.sum()
+    return losses.sum() if reduction == "sum" else losses.sum() / there.sum().clamp(min=1)
