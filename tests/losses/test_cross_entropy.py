@@ -1,5 +1,7 @@
 import math
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -31,6 +33,14 @@ def test_both_normalisers_on_the_worked_pair() -> None:
     assert CrossEntropyLoss(COUNTS, weights="inverse")(*pair).item() == pytest.approx(2.387804, abs=2e-6)
     by_batch = CrossEntropyLoss(COUNTS, weights="inverse", normalizer="batch")(*pair)
     assert by_batch.item() == pytest.approx(44.616117, abs=3e-6)
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, torch.tensor])
+def test_weights_may_be_any_row_of_numbers(kind: Callable[[list[float]], Sequence[float]]) -> None:
+    given = CrossEntropyLoss(COUNTS, weights=kind([1.0, 2.0, 4.0]))
+    torch.testing.assert_close(
+        given(LOGITS, TARGET), CrossEntropyLoss(weights=[1.0, 2.0, 4.0])(LOGITS, TARGET)
+    )
 
 
 def test_smoothing_worked_numbers() -> None:

@@ -68,7 +68,9 @@ class CrossEntropyLoss(Settings, nn.Module):
     ) -> None:
         super().__init__()
         given: object = class_counts
-        if weights == "none" and isinstance(given, Tensor) and given.is_floating_point():
+        # of an array == would compare number by number
+        unweighted = isinstance(weights, str) and weights == "none"
+        if unweighted and isinstance(given, Tensor) and given.is_floating_point():
             raise InputError(
                 f"class_counts must be counts of training examples, got {given.dtype} and no weights; the "
                 "class weights of torch's loss go into weights=[...] here"
