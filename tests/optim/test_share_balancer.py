@@ -95,6 +95,18 @@ def test_zero_gradients_stay_zero() -> None:
     assert sent.tolist() == [[0.0], [2.0]]
 
 
+@pytest.mark.parametrize("bad", [torch.inf, torch.nan])
+def test_a_gradient_that_is_not_finite_is_not_remembered(bad: float) -> None:
+    target, gradient = torch.tensor([0, 0, 1]), torch.randn(3, 2)
+    balancer = ShareBalancer(2)
+    _sent(balancer, gradient, target)
+    before = {name: value.clone() for name, value in balancer.state_dict().items()}
+    broken = gradient.clone()
+    broken[0, 0] = bad
+    assert not _sent(balancer, broken, target).isfinite().all()  # whoever skips such a step still sees it
+    torch.testing.assert_close(dict(balancer.state_dict()), before)
+
+
 def test_the_head_keeps_its_gradient_and_the_backbone_is_balanced() -> None:
     torch.manual_seed(2)
     backbone, head = nn.Linear(4, 6), nn.Linear(6, 3)

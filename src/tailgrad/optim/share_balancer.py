@@ -20,7 +20,8 @@ class ShareBalancer(Settings, nn.Module):
     seen so far. Over the steps in which class c occurs the norm it sends into the backbone so averages
     ``lambda_c / sum lambda`` of R; where the running norms already stand in these proportions nothing
     changes, so the learning rate keeps its meaning. Constant factors on a class's loss cancel. Only what
-    lies below the features feels it: the head gets its ordinary gradient.
+    lies below the features feels it: the head gets its ordinary gradient. A step whose gradient is not
+    finite, as loss scaling makes them, is not remembered.
 
     Valid only if examples stay independent above the features: behind BatchNorm the gradient at one
     class's features holds other classes' losses. Not for use together with ``ClassGradientOptimizer``,
@@ -95,8 +96,9 @@ class ShareBalancer(Settings, nn.Module):
         sums = sum_over_ranks(torch.zeros_like(self.norm).index_add_(0, target, squares))
         norms = sums.sqrt() / among_ranks()[1]  # data-parallel training takes the mean over ranks
         seen = norms > 0
+        kept = seen & norms.isfinite().all()  # infinity would stay in a running mean for ever
         for mean, new in ((self.norm, norms), (self.weight, torch.ones_like(norms))):
-            mean.copy_(torch.where(seen, self.decay * mean + (1 - self.decay) * new, mean))
+            mean.copy_(torch.where(kept, self.decay * mean + (1 - self.decay) * new, mean))
         means = self.norm / self.weight.clamp(min=1e-12)  # weight corrects the start from 0
         factor = torch.where(seen, means.sum() * self.shares / means.clamp(min=1e-30), 0.0)
         # Shares are among the classes seen: one never met must not take its share from the others.
