@@ -62,6 +62,15 @@ def test_the_cloud_is_that_of_imbalanced_learn() -> None:
         assert ks_2samp(ours[3000:] @ along, torch.as_tensor(theirs[3000:]) @ along).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_features_of_half_precision_keep_their_type(kind: torch.dtype) -> None:
+    features, target = torch.tensor([[0.0], [1.0], [2.0], [8.0], [9.0]]), torch.tensor([0, 0, 0, 1, 1])
+    found, labels = feature_smote(features.to(kind), target)
+    assert found.dtype == kind
+    assert labels.bincount().tolist() == [3, 3]
+    assert 8 <= found[-1].item() <= 9
+
+
 def test_counts_can_be_asked_for_and_nothing_is_dropped() -> None:
     features, target = torch.rand(6, 2), torch.tensor([0, 0, 0, 0, 2, 2])
     found, labels = feature_smote(features, target, to=[2, 0, 5])

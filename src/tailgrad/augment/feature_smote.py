@@ -86,7 +86,8 @@ def _between(members: Tensor, missing: int, k: int, generator: Generator | None)
 def _nearest(members: Tensor, rows: Tensor, k: int) -> Tensor:
     """Indices of the k nearest other members of some members, [len(rows), k]."""
     # Distances through a matrix product lose digits far from the origin, so the origin moves to the mean.
-    centred = members - members.mean(0)
+    wide = members.to(torch.promote_types(members.dtype, torch.float32))
+    centred = wide - wide.mean(0)
     found = []
     for some in torch.split(rows, _CHUNK):
         distance = torch.cdist(centred[some], centred)
