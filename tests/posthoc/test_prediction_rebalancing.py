@@ -138,6 +138,16 @@ def test_streaming_starts_from_held_out_data_and_may_forget() -> None:
     assert forgetful.correction().log_shift == pytest.approx([math.log(x) for x in expected], rel=1e-5)
 
 
+def test_streaming_does_not_count_a_row_of_nan() -> None:
+    rows = torch.tensor([[2.0, 0.0], [torch.nan, 0.0], [0.0, 1.0]])
+    broken, plain = (PredictionRebalancing(mode="streaming") for _ in range(2))
+    found = broken.transform(rows)
+    torch.testing.assert_close(found[[0, 2]], plain.transform(rows[[0, 2]]))
+    assert found[1].isnan().all()
+    broken.transform(rows[1:2])
+    torch.testing.assert_close(dict(broken.state_dict()), dict(plain.state_dict()))
+
+
 def test_what_looks_at_the_evaluation_set_is_only_listed() -> None:
     method = PredictionRebalancing([3, 2, 1, 1], mode="transductive").fit(_logits(4), torch.arange(4))
     assert method.correction().kind == "listed"

@@ -33,7 +33,7 @@ class PredictionRebalancing(nn.Module):
             ``c_j = mean_i P_ij``.
         criterion: what tuning maximises, ``"balanced_accuracy"`` or ``"macro_f1"``.
         momentum: streaming, None: all rows count the same; m in [0, 1]: ``c <- m c + (1 - m) mean_i P_ij``
-            at each call.
+            at each call. Rows that hold NaN are not counted.
 
     Raises:
         InputError: an argument does not fit, logits of another number of classes arrive, inductive
@@ -138,6 +138,8 @@ class PredictionRebalancing(nn.Module):
 
     @torch.no_grad()
     def _add(self, log_shares: Tensor) -> None:
+        # NaN would stay in c, and with it in all that comes after.
+        log_shares = log_shares[~log_shares.isnan().any(1)]
         if not len(log_shares):
             return
         mean = log_shares.exp().mean(0).to(self.prior)
