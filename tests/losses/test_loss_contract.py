@@ -456,6 +456,16 @@ def test_targets_that_do_not_fit_are_refused(name: str) -> None:
                 loss(x, torch.tensor([*TARGET[:-1], label]))
 
 
+@each
+def test_lists_in_the_place_of_tensors_are_refused(name: str) -> None:
+    x, target, loss = drawn(name), targets(name, TARGET), build(name)
+    with pytest.raises(InputError, match="must be a tensor, got list; use torch.as_tensor"):
+        loss(x.tolist(), target)
+    if name != "nt_xent":
+        with pytest.raises(InputError, match="target must be a tensor, got list; use torch.as_tensor"):
+            loss(x, target.tolist())
+
+
 @pytest.mark.parametrize("name", [n for n in LOSSES if LOSSES[n].takes != "features"])
 def test_another_number_of_classes_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="got 5"):

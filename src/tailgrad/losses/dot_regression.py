@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tailgrad.checks import InputError
 from tailgrad.losses.arguments import counted_classes
 from tailgrad.losses.features import check_rows
-from tailgrad.losses.targets import check_target, mix, of_labels
+from tailgrad.losses.targets import check_target, check_tensor, mix, of_labels
 from tailgrad.losses.weighting import check_reduction, listed, reduce
 from tailgrad.precision import full_precision
 from tailgrad.settings import Settings
@@ -89,6 +89,7 @@ def _checked(vectors: Tensor | None, num_classes: int | None) -> Tensor:
         raise InputError(
             "vectors must be given to DotRegressionLoss, got None; use head=etf and pass its vectors"
         )
+    check_tensor("vectors", vectors)
     if vectors.ndim != 2 or num_classes not in (None, vectors.shape[1]):
         raise InputError(
             f"vectors must be [D, {num_classes or 'K'}], got {list(vectors.shape)}; pass those of a head "

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tailgrad.checks import InputError
-from tailgrad.losses.targets import is_readable
+from tailgrad.losses.targets import check_tensor, is_readable
 
 
 def unit(features: Tensor) -> Tensor:
@@ -31,6 +31,7 @@ def as_views(features: Tensor) -> Tensor:
         >>> as_views(torch.zeros(4, 8)).shape
         torch.Size([1, 4, 8])
     """
+    check_tensor("features", features)
     if features.ndim not in (2, 3) or not features.numel() or not features.is_floating_point():
         raise InputError(
             "features must be floating point [N, D] or [V, N, D], got "
@@ -51,6 +52,7 @@ def check_rows(features: Tensor, width: int | None = None) -> None:
         ...
         tailgrad.checks.InputError: features must be floating point [N, 16], got torch.float32 [4, 8]; ...
     """
+    check_tensor("features", features)
     fits = features.ndim == 2 and len(features) > 0 and width in (None, features.shape[-1])
     if not fits or not features.is_floating_point():
         raise InputError(
@@ -71,6 +73,7 @@ def check_labels(target: Tensor, length: int, num_classes: int | None = None) ->
         ...
         tailgrad.checks.InputError: target must be class indices [2], got torch.float32 [2, 3]; ...
     """
+    check_tensor("target", target)
     if target.shape != (length,) or target.is_floating_point() or target.dtype == torch.bool:
         raise InputError(
             f"target must be class indices [{length}], got {target.dtype} {list(target.shape)}; this loss "

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tailgrad.checks import InputError
-from tailgrad.losses.targets import is_readable
+from tailgrad.losses.targets import check_tensor, is_readable
 
 
 def multi_label(logits: Tensor, target: Tensor, num_classes: int | None = None) -> tuple[Tensor, Tensor]:
@@ -24,6 +24,8 @@ def multi_label(logits: Tensor, target: Tensor, num_classes: int | None = None) 
         >>> multi_label(torch.zeros(1, 2), torch.tensor([[1, 0]]))[1]
         tensor([[1., 0.]])
     """
+    check_tensor("logits", logits)
+    check_tensor("target", target)
     if logits.ndim != 2 or not len(logits) or not logits.is_floating_point():
         raise InputError(
             f"logits must be floating point [N, K] with N at least 1, got {logits.dtype} "

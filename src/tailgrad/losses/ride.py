@@ -10,6 +10,7 @@ from tailgrad.checks import InputError, in_range, one_of
 from tailgrad.losses.arguments import required_counts
 from tailgrad.losses.cross_entropy import CrossEntropyLoss
 from tailgrad.losses.ldam import LDAMLoss
+from tailgrad.losses.targets import check_tensor
 from tailgrad.losses.weighting import check_reduction, reduce
 from tailgrad.settings import Settings
 from tailgrad.types import Correction
@@ -86,6 +87,7 @@ class RIDELoss(Settings, nn.Module):
 
     def forward(self, experts: Tensor, target: Tensor) -> Tensor:
         """The loss of the experts' logits [E, N, K] for class indices [N] or probabilities [N, K]."""
+        check_tensor("experts", experts)
         if experts.ndim != 3 or not experts.numel() or not experts.is_floating_point():
             raise InputError(
                 "experts must be floating point logits [E, N, K], got "

@@ -27,9 +27,8 @@ def check_target(logits: Tensor, target: Tensor, num_classes: int | None = None)
         ...
         tailgrad.checks.InputError: target must be in 0..2, got target[1]=3; check ...
     """
-    for name, value in (("logits", logits), ("target", target)):
-        if not isinstance(value, Tensor):
-            raise InputError(f"{name} must be a tensor, got {type(value).__name__}; use torch.as_tensor")
+    check_tensor("logits", logits)
+    check_tensor("target", target)
     if logits.ndim != 2 or not len(logits) or not logits.is_floating_point():
         raise InputError(
             f"logits must be floating point [N, K] with N at least 1, got {logits.dtype} "
@@ -52,6 +51,22 @@ def check_target(logits: Tensor, target: Tensor, num_classes: int | None = None)
             _check_rows(target)
         else:
             _check_indices(target, logits.shape[1])
+
+
+def check_tensor(argument: str, value: object) -> None:
+    """Make sure that an argument is a tensor.
+
+    Raises:
+        InputError: it is not.
+
+    Example:
+        >>> check_tensor("target", [0, 1])
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: target must be a tensor, got list; use torch.as_tensor
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(f"{argument} must be a tensor, got {type(value).__name__}; use torch.as_tensor")
 
 
 def pick(values: Tensor, target: Tensor) -> Tensor:
