@@ -98,6 +98,17 @@ def test_weights_and_counts_of_the_training_data_enter_the_contributions(
     np.testing.assert_allclose(found / found[0, 0], gram * share / (gram * share)[0, 0], rtol=1e-9)
 
 
+def test_a_class_that_is_counted_and_not_measured_is_unknown(
+    problem: tuple[nn.Module, Tensor, Tensor],
+) -> None:
+    model, inputs, target = problem
+    kept = target != 3
+    found = measure(model, [(inputs[kept], target[kept])], extras=Extras(train_counts=[1000, 100, 10, 5]))
+    assert found.contributions is not None
+    assert np.isnan(found.contributions).all(1).tolist() == [False, False, False, True]
+    assert (found.contributions[:3, 3] == 0).all()
+
+
 def test_an_update_that_misses_a_parameter_is_refused(problem: tuple[nn.Module, Tensor, Tensor]) -> None:
     model, inputs, target = problem
     update = Update({"2.bias": torch.ones(4).double()})

@@ -206,8 +206,10 @@ def _measured(source: Source, data: object, update: Update | None, extras: Extra
     check_classes(gradients)
     products = Products(gradients)
     counts = _train_counts(extras, gradients)
+    # A class that is counted and not measured has an inner product of 0 with every other, which says nothing.
+    seen = np.where(gradients.counts > 0, 1.0, np.nan)[:, None]
     parts = {
-        name: contributions(products.gram(name), counts, extras.class_weights)
+        name: seen * contributions(products.gram(name), counts, extras.class_weights)
         for name in (source.groups.primary, "all")
     }
     effect = None if update is None else effect_of(update, gradients, source, data, parts["all"])
