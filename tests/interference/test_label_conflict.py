@@ -164,6 +164,12 @@ def test_sketches_change_cosines_by_little(monkeypatch: pytest.MonkeyPatch) -> N
         ([], {}, "at least one image, got none"),
         ([(torch.zeros(4, 4), torch.zeros(4))], {}, r"\[n, L\], one row an image, got \[4\] for 4 images"),
         ([(torch.zeros(9, 4), torch.zeros(9, 2))], {}, "a column for each of 3 logits, got 2"),
+        (
+            [(torch.zeros(9, 4), torch.full((9, L), 0.3))],
+            {},
+            r"zeros and ones, got 0\.3.* for label 0 of image 0",
+        ),
+        ([(torch.full((9, 4), torch.nan), torch.zeros(9, L))], {}, "logits must be finite, got nan"),
         ([(torch.zeros(5, 4), torch.zeros(5, L))], {}, "one image for each of 8 folds, got 5"),
         ([(torch.zeros(9, 4), torch.zeros(9, L))], {"folds": 2}, "folds must be 0 or at least 3, got 2"),
         ([(torch.zeros(9, 4), torch.zeros(9, L))], {"max_images": 0}, "max_images must be in"),

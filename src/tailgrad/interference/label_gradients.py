@@ -74,8 +74,8 @@ def label_gradients(
         progress: told of the images done.
 
     Raises:
-        InputError: no data, targets that do not fit the logits, fewer images than folds, or a number out of
-            range.
+        InputError: no data, targets that do not fit the logits or are no zeros and ones, logits that are not
+            finite, fewer images than folds, or a number out of range.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -108,6 +108,7 @@ def _read(data: Pairs, max_images: int | None) -> tuple[Tensor, Tensor]:
                 f"targets must be [n, L], one row an image, got {list(found.shape)} for {len(images)} "
                 "images; give zeros and ones"
             )
+        _check_values(found)
         most = len(images) if max_images is None else max_images - seen
         inputs.append(images[:most])
         target.append(found[:most])
@@ -117,6 +118,16 @@ def _read(data: Pairs, max_images: int | None) -> tuple[Tensor, Tensor]:
     if not seen:
         raise InputError("data must hold at least one image, got none; check the source")
     return torch.cat(inputs), torch.cat(target)
+
+
+def _check_values(target: Tensor) -> None:
+    bad = ((target != 0) & (target != 1)).nonzero()
+    if len(bad):
+        i, k = bad[0].tolist()
+        raise InputError(
+            f"targets must hold zeros and ones, got {target[i, k].item()} for label {k} of image {i} of a "
+            "batch; round them"
+        )
 
 
 class _Pass:
@@ -163,6 +174,11 @@ class _Pass:
             raise InputError(
                 f"targets must have a column for each of {logits.shape[1]} logits, got {self.labels}; give "
                 "the labels that the model was trained with"
+            )
+        if not bool(logits.isfinite().all()):
+            raise InputError(
+                f"logits must be finite, got {logits[~logits.isfinite()][0].item()}; look for the image or "
+                "the step that broke the model"
             )
         n = len(self.target)
         with torch.no_grad():
