@@ -211,6 +211,7 @@ def test_extreme_shifts_stay_finite() -> None:
             r"log_shift of loss .* log_shift\[1\]=-inf",
         ),
         ([], [3, -1], r"class_counts\[1\]=-1"),
+        ([], {1: 90, 2: 10}, r"a list with one count a class, in class order, got \{1: 90"),
         ([], [3, math.nan], r"class_counts\[1\]=nan"),
         ([], [0, 0], r"got \[0, 0\]"),
         ([], [], r"got \[\]"),

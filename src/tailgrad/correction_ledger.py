@@ -1,7 +1,7 @@
 """The correction ledger: which class prior remains after everything that corrects it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,6 +211,11 @@ def _logs(values: Sequence[float] | Floats) -> Floats:
 
 
 def _checked_counts(class_counts: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(class_counts, Mapping) or not hasattr(class_counts, "__len__"):
+        raise InputError(
+            "class_counts must be a list with one count a class, in class order, got "
+            f"{str(class_counts)[:80]}; give [counts[k] for k in range(K)]"
+        )
     counts = tuple(int(n) if math.isfinite(n) else -1 for n in class_counts)
     for k, n in enumerate(counts):
         if n < 0:
