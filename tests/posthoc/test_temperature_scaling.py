@@ -52,6 +52,11 @@ def test_nothing_is_likelier(balanced: bool) -> None:
     assert abs(other - best) > 1e-3
 
 
+def test_logits_that_are_all_equal_stay_as_they_are() -> None:
+    method = TemperatureScaling().fit(torch.full((4, 3), 2.0), torch.tensor([0, 1, 2, 0]))
+    assert method.temperature == 1
+
+
 def test_flawless_and_reversed_models_end_at_the_bounds() -> None:
     logits, target = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
     assert TemperatureScaling().fit(logits, target).temperature.item() == pytest.approx(math.exp(-10))

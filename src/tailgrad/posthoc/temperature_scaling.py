@@ -30,7 +30,8 @@ class TemperatureScaling(nn.Module):
 
     The arg-max never changes. Fit it after a correction of the prior, not before. The likelihood has one
     maximum in 1/T, found as the root of its derivative; log T stays within 10 of 0, which is where T ends on
-    held-out data that the model classifies without an error.
+    held-out data that the model classifies without an error. Where no row tells one class from another, every
+    T is as good, and T is 1.
 
     Source: Guo et al., arXiv 1706.04599 (general knowledge of the method).
 
@@ -63,7 +64,9 @@ class TemperatureScaling(nn.Module):
             return float(shares @ expected.double())
 
         # The slope by 1/T rises in 1/T: at an end where it already has the other sign, that end is best.
-        if slope(-_WIDEST) <= 0:
+        if not gaps.any():
+            best = 0.0
+        elif slope(-_WIDEST) <= 0:
             best = -_WIDEST
         elif slope(_WIDEST) >= 0:
             best = _WIDEST
