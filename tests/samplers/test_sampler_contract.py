@@ -160,6 +160,12 @@ def test_samplers_refuse_targets_that_are_none(name: str, target: Any, words: st
         _build(name, target)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_of_numpy_is_a_seed(name: str) -> None:
+    orders = [list(_build(name, _target(COUNTS), seed=seed)) for seed in (5, np.int64(5))]
+    assert orders[0] == orders[1]
+
+
 @pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor, lambda t: np.array(t, np.uint8)[::-1]])
 def test_targets_come_in_many_kinds(kind: Any) -> None:
     target = [0, 1, 1, 1, 2, 1, 1, 1, 0]  # reads the same backwards
@@ -183,6 +189,8 @@ def test_targets_come_in_many_kinds(kind: Any) -> None:
         ("StratifiedSampler", {"batch_size": 2}, "number of classes 3, got 2; make batches larger"),
         ("MPerClassSampler", {"batch_size": 7, "m": 2}, "multiple of m=2 and at most m K = 6, got 7"),
         ("MPerClassSampler", {"batch_size": 8, "m": 2}, "at most m K = 6, got 8"),
+        ("InstanceSampler", {"seed": 1.5}, "seed must be a whole number, got 1.5"),
+        ("InstanceSampler", {"seed": "7"}, "seed must be a whole number, got '7'"),
         ("InstanceSampler", {"num_replicas": 2}, "given together, got 2 and None"),
         ("InstanceSampler", {"num_replicas": 2, "rank": 2}, "rank must be in 0 ... 1, got 2"),
         ("InstanceSampler", {"num_replicas": 0, "rank": 0}, "num_replicas must be at least 1, got 0"),

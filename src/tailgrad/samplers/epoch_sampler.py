@@ -11,6 +11,7 @@ from torch.utils.data import DistributedSampler, TensorDataset
 from tailgrad.samplers.class_index import ClassIndex, Target, class_indices
 from tailgrad.samplers.frequencies import sampling_correction
 from tailgrad.samplers.shares import check_place, place, share, share_length, shared_by_accelerate
+from tailgrad.samplers.whole_number import whole
 from tailgrad.settings import Shown
 from tailgrad.types import Correction
 
@@ -52,6 +53,7 @@ class EpochSampler(Shown, DistributedSampler[int]):
         self, target: Target, *, seed: int = 0, num_replicas: int | None = None, rank: int | None = None
     ) -> None:
         check_place(num_replicas, rank)
+        seed = whole("seed", seed, -(2**63))
         labels = class_indices(target)
         super().__init__(TensorDataset(labels), num_replicas or 1, rank or 0, seed=seed)
         self._given = num_replicas is not None
