@@ -112,8 +112,14 @@ def test_bad_sizes_and_features_are_named(name: str) -> None:
         cls(C, 1)
     with pytest.raises(InputError, match="channels must be in"):
         cls(0, K)
+    for sizes in ((C + 0.5, K), (C, K + 0.5)):
+        with pytest.raises(InputError, match=r"must be a whole number, got \d+\.5"):
+            cls(*sizes)
     with pytest.raises(InputError, match=r"got shape \[2, 9, 3, 3\]; build the head with channels=9"):
         _build(name)(torch.zeros(2, 9, 3, 3))
+    for features, came in (([0.0] * C, "list"), (torch.zeros(2, C, 3, 3, dtype=torch.long), "torch.int64")):
+        with pytest.raises(InputError, match=f"features must be a floating-point tensor, got {came}"):
+            _build(name)(features)
     with pytest.raises(InputError, match="add the batch dimension"):
         _build(name)(torch.zeros(C))
     if name not in POOLED:

@@ -82,6 +82,7 @@ def test_distance_and_cosine_may_choose_differently() -> None:
     [
         ((3, 5), [0, 1, 1], "raw", r"every class of 0..2 .* none of \[2\]"),
         ((3, 5), [0, 1, 3], "raw", "a largest index of 3"),
+        ((3, 5), [-1, 0, 1], "raw", "target must be at least 0, got -1"),
         ((3, 5), [0, 1], "raw", r"got \[3, 5\] and torch.int64 \[2\]"),
         ((3, 5, 2), [0, 1, 2], "raw", r"got \[3, 5, 2\]"),
         ((3, 5), [0, 1, 2], "cosine", "kind must be a known name, got 'cosine'"),

@@ -5,9 +5,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tailgrad.checks import InputError, in_range
+from tailgrad.checks import InputError
 from tailgrad.heads.init import kaiming_uniform
-from tailgrad.heads.options import check_sizes
+from tailgrad.heads.options import check_sizes, whole_size
 from tailgrad.heads.pooling import check_features, mean_positions
 
 MOST_PARAMETERS = 200_000_000
@@ -66,7 +66,7 @@ class ClassHeads(nn.Module):
         grid: bool = True,
     ) -> None:
         check_sizes(channels, num_classes, dropout=dropout)
-        in_range("width", width, 1)
+        whole_size("width", width)
         kernel = 3 if grid else 1
         size = num_classes * (kernel**2 * width * (channels + width) + 3 * width + 1)
         if size > MOST_PARAMETERS:

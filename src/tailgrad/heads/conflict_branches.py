@@ -6,10 +6,10 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from tailgrad.checks import InputError, in_range, one_of
+from tailgrad.checks import InputError, one_of
 from tailgrad.heads.gate import Gate
 from tailgrad.heads.init import kaiming_uniform
-from tailgrad.heads.options import check_sizes
+from tailgrad.heads.options import check_sizes, whole_size
 from tailgrad.heads.pooling import branch_means, check_features, mean_positions
 from tailgrad.precision import full_precision
 
@@ -67,7 +67,7 @@ class ConflictBranches(nn.Module):
     ) -> None:
         check_sizes(channels, num_classes, dropout=dropout)
         for name, value in (("groups", groups), ("reduction", reduction), ("assign_after", assign_after)):
-            in_range(name, value, 1)
+            whole_size(name, value)
         super().__init__()
         self.channels = channels
         self.dropout = dropout

@@ -5,10 +5,10 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from tailgrad.checks import in_range, one_of
+from tailgrad.checks import one_of
 from tailgrad.heads.gate import Gate, activation
 from tailgrad.heads.init import kaiming_uniform
-from tailgrad.heads.options import check_sizes
+from tailgrad.heads.options import check_sizes, whole_size
 from tailgrad.heads.pooling import branch_means, check_features, mean_positions
 from tailgrad.precision import full_precision
 
@@ -80,7 +80,7 @@ class CSBA(nn.Module):
         gates: str = "own",
     ) -> None:
         check_sizes(channels, num_classes, branches=branches, dropout=dropout)
-        in_range("reduction", reduction, 1)
+        whole_size("reduction", reduction)
         is_shared = one_of("gates", gates, GATES) == "shared"
         super().__init__()
         self.channels = channels

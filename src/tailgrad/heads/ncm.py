@@ -5,7 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tailgrad.checks import InputError, in_range, one_of
+from tailgrad.checks import InputError, one_of
+from tailgrad.heads.options import whole_size
 from tailgrad.heads.pooling import check_features, mean_positions
 from tailgrad.heads.unit import unit
 from tailgrad.precision import full_precision
@@ -85,7 +86,7 @@ def nearest_class_mean(
     """
     one_of("kind", kind, KINDS)
     one_of("near", near, NEARNESS)
-    in_range("num_classes", num_classes, 2)
+    whole_size("num_classes", num_classes, 2)
     _check(features, target, num_classes)
     features = features.detach().to(torch.promote_types(features.dtype, torch.float32))
     centre = features.mean(0) if kind == "centred" else torch.zeros_like(features[0])
@@ -102,6 +103,8 @@ def _check(features: Tensor, target: Tensor, num_classes: int) -> None:
             f"features and target must be [N, D] and integers [N], got {list(features.shape)} and "
             f"{target.dtype} {list(target.shape)}; pool the features and give class indices"
         )
+    if len(target) and int(target.min()) < 0:
+        raise InputError(f"target must be at least 0, got {int(target.min())}; leave out such examples")
     counts = torch.bincount(target.cpu().long(), minlength=num_classes)
     missing = (counts[:num_classes] == 0).nonzero().flatten().tolist()
     if missing or len(counts) > num_classes:

@@ -1,6 +1,27 @@
 """Checks of the arguments that heads share."""
 
-from tailgrad.checks import in_range
+from numbers import Integral
+
+from tailgrad.checks import InputError, in_range
+
+
+def whole_size(argument: str, value: int, least: int = 1) -> int:
+    """Return ``value`` if it is a whole number of at least ``least``.
+
+    Raises:
+        InputError: it is not.
+
+    Example:
+        >>> whole_size("reduction", 2.5)
+        Traceback (most recent call last):
+        ...
+        tailgrad.checks.InputError: reduction must be a whole number, got 2.5; round it
+    """
+    in_range(argument, value, least)
+    number: object = value
+    if not isinstance(number, Integral):
+        raise InputError(f"{argument} must be a whole number, got {value}; round it")
+    return int(value)
 
 
 def check_sizes(channels: int, num_classes: int, *, branches: int = 1, dropout: float = 0.0) -> None:
@@ -21,7 +42,7 @@ def check_sizes(channels: int, num_classes: int, *, branches: int = 1, dropout: 
         ...
         tailgrad.checks.InputError: num_classes must be in [2, inf], got 1; choose a value inside
     """
-    in_range("channels", channels, 1)
-    in_range("num_classes", num_classes, 2)
-    in_range("branches", branches, 1)
+    whole_size("channels", channels)
+    whole_size("num_classes", num_classes, 2)
+    whole_size("branches", branches)
     in_range("dropout", dropout, 0, 0.99)

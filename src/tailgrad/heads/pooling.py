@@ -71,7 +71,7 @@ def branch_logits(branches: nn.ModuleList, features: Tensor, dropout: float) -> 
 
 
 def check_features(features: Tensor, channels: int) -> None:
-    """Make sure that features are [N, C, ...] with the C that a head was built for.
+    """Make sure that features are floating point [N, C, ...] with the C that a head was built for.
 
     Raises:
         InputError: they are not.
@@ -82,6 +82,11 @@ def check_features(features: Tensor, channels: int) -> None:
         ...
         tailgrad.checks.InputError: features must be [N, 16, ...], got shape [2, 8]; build ...
     """
+    if not isinstance(features, Tensor) or not features.is_floating_point():
+        came = features.dtype if isinstance(features, Tensor) else type(features).__name__
+        raise InputError(
+            f"features must be a floating-point tensor, got {came}; give what the backbone returns"
+        )
     if features.ndim < 2:
         raise InputError(
             f"features must be [N, {channels}, ...], got shape {list(features.shape)}; "

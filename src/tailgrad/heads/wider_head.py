@@ -5,9 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tailgrad.checks import in_range
 from tailgrad.heads.init import kaiming_uniform
-from tailgrad.heads.options import check_sizes
+from tailgrad.heads.options import check_sizes, whole_size
 from tailgrad.heads.pooling import branch_means, check_features, mean_positions
 from tailgrad.precision import full_precision
 
@@ -45,7 +44,7 @@ class WiderHead(nn.Module):
         self, channels: int, num_classes: int, *, branches: int = 3, reduction: int = 8, dropout: float = 0.5
     ) -> None:
         check_sizes(channels, num_classes, branches=branches, dropout=dropout)
-        in_range("reduction", reduction, 1)
+        whole_size("reduction", reduction)
         super().__init__()
         self.channels = channels
         self.dropout = dropout
