@@ -26,10 +26,15 @@ standard, or where the 95 % interval leaves out what was printed without lying o
 **cannot be told** with these data. Figures are means over seeds, or over splits where the data bring no
 test set, whose intervals then take the Nadeau-Bengio variance; n is their number. Intervals are not
 corrected for the number of claims, verdicts are: where a claim cannot be told although its interval lies on
-one side, the p value says why. Methods go by the names of the catalogue."""
+one side, the p value says why. Methods go by the names of the catalogue.
+
+A verdict is on the claim as it was measured here, so far with small networks, mostly on handwritten digits and
+other small sets: it says nothing of a paper's own data and networks. What a paper printed stands in the
+column "printed"."""
 OF_KINDS = {
     "published": "published by others",
     "ours": "of our own or of the field",
+    "exploratory": "of our own, written after a look at the runs that decide them",
     "check": "checks",
 }
 KINDS_EXPLAINED = """\
@@ -304,5 +309,7 @@ def _origin(content: Content) -> str:
     hardware, seeds = content["hardware"], content["seeds"]
     machine = hardware["gpu"] or f"{hardware['processor']}, {hardware['cores']} cores"
     told = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed" if seeds else "no seeds"
+    splits = {run["split_seed"] for record in content["groups"].values() for run in record["runs"]} - {None}
+    told += f" and {len(splits)} splits" if len(splits) > 1 else ""
     command = re.sub(r" --(out|record) \S+| --resume", "", content["command"])
     return f"`{command}`; commit {content['commit']}; {told}; {machine}; {content['date']}."

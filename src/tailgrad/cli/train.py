@@ -54,7 +54,7 @@ MethodOption = Annotated[
     typer.Option(
         "--method",
         metavar="NAME",
-        help="Head and loss: a name or YAML file. Default: baseline.",
+        help="What is tried (head, loss, sampler, stages ...): a name or YAML file. Default: baseline.",
         autocompletion=known.methods,
     ),
 ]

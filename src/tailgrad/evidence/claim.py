@@ -11,8 +11,8 @@ from tailgrad.evidence.figures import Figure
 
 CONFIRMED, NOT_CONFIRMED, UNKNOWN = "confirmed", "not confirmed", "cannot be told"
 _LEVEL = 0.05
-KINDS = ("published", "ours", "check")
-_OURS = ("ours", "methods ", "finding ", "the field")
+KINDS = ("published", "ours", "exploratory", "check")
+_OURS = ("ours", "the field")
 
 
 class Claim(BaseModel):
@@ -52,9 +52,9 @@ class Claim(BaseModel):
     """claims that answer one question; Holm's correction counts those of one family of a study"""
     printed: float | None = None
     """the figure that was published, in the same unit"""
-    kind: Literal["published", "ours", "check"] | None = None
-    """who stands behind it; a check follows from a formula or the design, and says that the measuring works;
-    null goes by ``source``"""
+    kind: Literal["published", "ours", "exploratory", "check"] | None = None
+    """who stands behind it; an exploratory one was written after a look at the runs that decide it; a check
+    follows from a formula or the design, and says that the measuring works; null goes by ``source``"""
     front: bool = False
     """told at the top of the page of evidence, whatever the verdict"""
 
@@ -77,10 +77,9 @@ class Claim(BaseModel):
 
 
 def kind_of(claim: Mapping[str, Any]) -> str:
-    """``published``, ``ours`` or ``check``: as the claim says, else by the words of its source.
+    """``published``, ``ours``, ``exploratory`` or ``check``: as the claim says, else by its source.
 
-    Ours are also the questions of this project's own lists ("methods", "finding") and what is common
-    knowledge ("the field").
+    Ours is also what is common knowledge ("the field").
 
     Args:
         claim: as a record holds it.

@@ -141,8 +141,8 @@ def _data(audit: Audit, source: Source) -> Iterator[Setting]:
     yield Setting(
         "data.group_duplicates",
         True,
-        f"{found.files} {items} in {found.groups} groups are {looked} of one another; a group stays on one "
-        "side of the split."
+        f"{found.files} {items} in {found.groups} group{'s'[: found.groups - 1]} are {looked} of one "
+        "another; a group stays on one side of the split."
         if found.groups
         else f"No {looked} were found; if some come in later, they stay on one side of the split.",
     )
