@@ -84,6 +84,23 @@ def test_intervals_hold_their_figures_and_never_collapse() -> None:
             assert figure.low < figure.value < figure.high  # type: ignore[operator]
 
 
+def test_means_do_not_collapse_where_no_resample_differs() -> None:
+    info = ClassInfo(("a", "b"), (200, 5))
+    y = np.eye(2, dtype=np.uint8)[[0, 0, 0, 1, 1, 1]]
+    right, wrong = (evaluate_labels(sign * (8.0 * y - 4), y, info) for sign in (1, -1))
+    for name in ("macro_auc", "macro_f1", "micro_f1", "macro_f1_at_half"):
+        best, worst = getattr(right, name), getattr(wrong, name)
+        assert (best.value, worst.value) == (1, 0)
+        assert best.low < 0.8, name
+        assert worst.high > 0.2, name
+    assert right.mean_average_precision.low is not None
+    assert right.mean_average_precision.low < 0.8
+    for group in right.groups:
+        for figure in (group.recall, group.macro_f1, group.average_precision, group.auc):
+            assert figure.low is not None
+            assert figure.low < 0.8, group.name
+
+
 def test_delong_is_the_variance_of_placements() -> None:
     z, y = drawn(60, seed=4)
     above, below = z[y[:, 0] == 1, 0], z[y[:, 0] == 0, 0]

@@ -1,7 +1,7 @@
 """Everything that is said about one set of predictions where images have several labels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tailgrad.evaluate.confusion import Floats, Values
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.groups import _RULES as RULES
 from tailgrad.evaluate.groups import shots, thirds
-from tailgrad.evaluate.intervals import wilson, wilson_f1
+from tailgrad.evaluate.intervals import combined, wilson, wilson_f1
 from tailgrad.evaluate.label_scores import checked_labels
 from tailgrad.evaluate.label_thresholds import HALF, LabelThresholds
 from tailgrad.evaluate.ranking import auc_interval, ranked
@@ -24,6 +24,7 @@ FIGURES = ("mean_average_precision", "macro_auc", "macro_f1", "micro_f1", "macro
 """Figures over all labels, the headline first."""
 _BLOCK = 1_000_000
 """Weights held at once: 8 MB."""
+_NO_SPREAD = 1e-12
 _Between = Callable[[float, Floats, float], Estimate]
 
 
@@ -193,7 +194,8 @@ def evaluate_labels(
     Intervals: Wilson for precision, recall and F1 of a label, DeLong for its AUC, bootstrap over test images
     for its average precision (Wilson over its positives where no resample differs) and for every mean over
     labels: the same images are drawn for all labels, since those of one image depend on one another. Those of
-    average precision are freed of its bias (`debiased_percentile`).
+    average precision are freed of its bias (`debiased_percentile`). Where no resample differs, as without any
+    error, the intervals of the labels are combined instead, and micro-F1 takes that of `wilson_f1`.
 
     Args:
         logits: [N, L], finite.
@@ -213,8 +215,8 @@ def evaluate_labels(
     Example:
         >>> info = ClassInfo(("cat", "dog"), (9, 3))
         >>> found = evaluate_labels([[2.0, 0.0], [0.0, 1.0]], [[1, 0], [0, 1]], info)
-        >>> found.mean_average_precision.value, found.macro_auc.value
-        (1.0, 1.0)
+        >>> print(found.mean_average_precision, found.macro_auc)
+        1.000 [0.439, 1.000] 1.000 [0.439, 1.000]
     """
     in_range("level", level, 0, 1, exclusive=True)
     in_range("resamples", resamples, 0)
@@ -230,17 +232,23 @@ def evaluate_labels(
         _row(k, labels, z[:, k], y[:, k], said[:, k], chosen, draws, level) for k in range(z.shape[1])
     )
     known = [row for row in rows if row.average_precision is not None]
+    means = _Means(whole, draws, _parts(rows, y, plain, level), level)
     return LabelEvaluation(
         images=len(y),
         without_labels=int((y.sum(1) == 0).sum()),
         classes=rows,
-        mean_average_precision=_mean("average_precision", whole, draws, level),
-        macro_auc=_mean("auc", whole, draws, level),
-        macro_f1=_mean("f1", whole, draws, level),
-        micro_f1=_percentile(float(whole.micro_f1[0]), None if draws is None else draws.micro_f1, level),
-        macro_f1_at_half=_mean("f1_at_half", whole, draws, level),
+        mean_average_precision=means.of("average_precision"),
+        macro_auc=means.of("auc"),
+        macro_f1=means.of("f1"),
+        micro_f1=_percentile(
+            float(whole.micro_f1[0]),
+            None if draws is None else draws.micro_f1,
+            level,
+            wilson_f1(int((y & said).sum()), int(y.sum()), int(said.sum()), level),
+        ),
+        macro_f1_at_half=means.of("f1_at_half"),
         worst_class=min(known, key=lambda row: row.average_precision.value).name,  # type: ignore[union-attr]
-        groups=_groups(labels.counts, whole, draws, level),
+        groups=_groups(labels.counts, means),
         undefined={
             "average_precision": sum(row.average_precision is None for row in rows),
             "auc": sum(row.auc is None for row in rows),
@@ -300,7 +308,9 @@ def _row(
     if support:
         value = float(ranked(z, y.astype(np.float64), np.ones((1, len(y)))).average_precision[0])
         drawn = None if draws is None else draws.average_precision[:, k]
-        precision = _percentile(value, drawn, level, support, debiased_percentile)
+        wide = wilson(value * support, support, level)
+        wide = replace(wide, how=f"Wilson {level:.0%} over the label's images")
+        precision = _percentile(value, drawn, level, wide, debiased_percentile)
     return LabelRow(
         labels.names[k],
         labels.counts[k],
@@ -317,23 +327,45 @@ def _row(
 
 
 def _percentile(
-    value: float, draws: Floats | None, level: float, positives: int = 0, between: _Between = percentile
+    value: float, draws: Floats | None, level: float, wide: Estimate | None, between: _Between = percentile
 ) -> Estimate:
+    """``wide`` where no resample differs: the bootstrap would give a point there, however few the images."""
     known = None if draws is None else draws[~np.isnan(draws)]
     if known is None or not len(known):
         return Estimate(value)
-    if positives and np.ptp(known) == 0:
-        wide = wilson(value * positives, positives, level)
-        return Estimate(value, wide.low, wide.high, f"Wilson {level:.0%} over the label's images")
+    if wide is not None and np.ptp(known) <= _NO_SPREAD:
+        return replace(wide, value=value)
     return between(value, known, level)
 
 
-def _mean(name: str, whole: _Draws, draws: _Draws | None, level: float, of: Sequence[int] = ()) -> Estimate:
-    """Mean over labels that have the figure, with the percentiles of the same mean over resamples."""
-    values = _of(getattr(whole, name), of)
-    drawn = None if draws is None else _of(getattr(draws, name), of)
-    between = debiased_percentile if name == "average_precision" else percentile
-    return _percentile(float(values[0]), drawn, level, between=between)
+def _parts(
+    rows: Sequence[LabelRow], y: NDArray[np.uint8], plain: NDArray[Any], level: float
+) -> dict[str, list[Estimate | None]]:
+    """Figures of every label with their own intervals, by the names that `_Draws` has for them."""
+    counts = zip((y & plain).sum(0).tolist(), y.sum(0).tolist(), plain.sum(0).tolist(), strict=True)
+    names = ("average_precision", "auc", "f1", "recall")
+    found: dict[str, list[Estimate | None]] = {name: [getattr(row, name) for row in rows] for name in names}
+    return found | {"f1_at_half": [wilson_f1(*count, level) for count in counts]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """Means over labels, from the whole test set, its resamples and the figures of every label."""
+
+    whole: _Draws
+    draws: _Draws | None
+    parts: dict[str, list[Estimate | None]]
+    level: float
+
+    def of(self, name: str, labels: Sequence[int] = ()) -> Estimate:
+        """Mean over labels that have the figure, with the percentiles of the same mean over resamples."""
+        values = getattr(self.whole, name)
+        drawn = None if self.draws is None else _of(getattr(self.draws, name), labels)
+        between = debiased_percentile if name == "average_precision" else percentile
+        chosen = labels or range(values.shape[1])
+        known = [part for k in chosen if (part := self.parts[name][k]) and not np.isnan(values[0, k])]
+        wide = combined(known) if known and drawn is not None else None
+        return _percentile(float(_of(values, labels)[0]), drawn, self.level, wide, between)
 
 
 def _of(values: Floats, labels: Sequence[int]) -> Floats:
@@ -345,13 +377,11 @@ def _of(values: Floats, labels: Sequence[int]) -> Floats:
     return found
 
 
-def _groups(
-    counts: Sequence[int], whole: _Draws, draws: _Draws | None, level: float
-) -> tuple[LabelGroup, ...]:
+def _groups(counts: Sequence[int], means: _Means) -> tuple[LabelGroup, ...]:
     found = []
     for name, members in {**shots(counts), **thirds(counts)}.items():
-        if not np.isnan(whole.average_precision[0, list(members)]).all():
+        if not np.isnan(means.whole.average_precision[0, list(members)]).all():
             named = ("recall", "f1", "average_precision", "auc")
-            figures = (_mean(figure, whole, draws, level, members) for figure in named)
+            figures = (means.of(figure, members) for figure in named)
             found.append(LabelGroup(name, RULES[name], members, *figures))
     return tuple(found)
