@@ -85,3 +85,13 @@ def test_macro_f1_without_the_class_that_gains_most() -> None:
 def test_more_correct_images_than_images_are_refused(counts: tuple[int, int, int]) -> None:
     with pytest.raises(InputError, match=r"correct images must be in \[0, 5\]"):
         mcnemar_cases(*counts)
+
+
+def test_a_loss_is_no_gain_however_sure() -> None:
+    table = ColumnCounts((45, 45), (50, 50)), ColumnCounts((5, 5), (50, 50))
+    found = (
+        gain_of_class("a", 100, 90, 10),
+        gain_overall((50, 50), *table),
+        gain_without_best(("a", "b"), (0.8, 0.8), (0.2, 0.3)),
+    )
+    assert [one.verdict for one in found] == ["cannot be told"] * 3

@@ -84,7 +84,8 @@ def gain_of_class(name: str, total: int, correct_a: int, correct_b: int) -> Find
         correct_b: correct images of the second one.
 
     Returns:
-        ``consistent`` if every case of McNemar's test is below 0.05, else ``cannot be told``.
+        ``consistent`` if there are more and every case of McNemar's test is below 0.05, else
+        ``cannot be told``.
 
     Example:
         >>> print(gain_of_class("phys", 13, 3, 6).sentence)
@@ -109,7 +110,8 @@ def gain_of_class(name: str, total: int, correct_a: int, correct_b: int) -> Find
         f"{correct_a} to {correct_b} of {total} images of {name}: {_decide(correct_b - correct_a)}. "
         f"McNemar p = {best:.3f} at best, {worst:.3f} at worst."
     )
-    return Finding("recall gain", CONSISTENT if worst < LEVEL else UNKNOWN, sentence, "", numbers)
+    shown = correct_b > correct_a and worst < LEVEL
+    return Finding("recall gain", CONSISTENT if shown else UNKNOWN, sentence, "", numbers)
 
 
 def _decide(gain: int) -> str:
@@ -140,7 +142,8 @@ def gain_overall(supports: Sequence[int], first: ColumnCounts, second: ColumnCou
         f"{right_a} to {right_b} of {sum(supports)} images are right: {_decide(gain)}. "
         f"McNemar p = {best.p:.3f} at best, {worst.p:.3f} at worst."
     )
-    return Finding("accuracy gain", CONSISTENT if worst.p < LEVEL else UNKNOWN, sentence, "", numbers)
+    shown = gain > 0 and worst.p < LEVEL
+    return Finding("accuracy gain", CONSISTENT if shown else UNKNOWN, sentence, "", numbers)
 
 
 def class_f1(supports: Sequence[int], counts: ColumnCounts) -> list[float]:
@@ -170,7 +173,7 @@ def gain_without_best(class_names: Sequence[str], before: Sequence[float], after
     best = max(range(len(gains)), key=lambda k: gains[k])
     whole = [sum(values) / len(values) for values in (before, after)]
     rest = [(sum(values) - values[best]) / (len(values) - 1) for values in (before, after)]
-    stays = (rest[1] - rest[0]) * (whole[1] - whole[0]) > 0
+    stays = rest[1] > rest[0] and whole[1] > whole[0]
     numbers = {"class": class_names[best], "macro_f1": whole, "without": rest}
     sentence = (
         f"Macro-F1 goes from {whole[0]:.4f} to {whole[1]:.4f}; without {class_names[best]} it goes from "
