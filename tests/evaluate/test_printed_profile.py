@@ -37,6 +37,25 @@ def test_the_profile_itself_is_consistent_and_one_wrong_count_is_found() -> None
     assert profile_follows(NAMES, changed).numbers["deviating"] == ["e"]
 
 
+@given(st.integers(50, 20_000), st.floats(1, 50), st.integers(2, 10), st.booleans())
+def test_a_profile_whose_last_count_was_made_whole_is_consistent(
+    largest: int, factor: float, classes: int, rounded: bool
+) -> None:
+    counts = exponential_counts(largest, factor, classes)
+    if rounded:
+        counts = tuple(round(largest * factor ** (-c / (classes - 1))) for c in range(classes))
+    finding = profile_follows(NAMES[:classes], counts)
+    assert finding.verdict == "consistent"
+    assert finding.numbers["deviating"] == []
+
+
+def test_the_factor_that_gives_the_counts_is_told() -> None:
+    """256 and not 4500 / 17 = 264.7, which would give 2421 for 2430."""
+    finding = profile_follows(NAMES, exponential_counts(4500, 256, 10))
+    assert finding.numbers["imbalance_factor"] == pytest.approx(256, rel=0.01)
+    assert "int(4500 x " in finding.sentence
+
+
 @pytest.mark.parametrize("counts", [(5,), (1, 5)])
 def test_counts_that_do_not_fall_are_refused(counts: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="training_counts must fall from the first"):

@@ -29,7 +29,10 @@ def exponential_counts(largest: int, imbalance_factor: float, num_classes: int) 
 
 
 def profile_follows(class_names: Sequence[str], training_counts: Sequence[int]) -> Finding:
-    """Whether counts are the exponential profile between their first and their last one.
+    """Whether counts are the exponential profile from their first one on, for some imbalance factor.
+
+    The factor is that of the first and the last count. Where the last one was cut to a whole number it lies
+    a little higher or lower: counts are called impossible only if no factor gives them, cut or rounded.
 
     Args:
         class_names: K names.
@@ -52,8 +55,11 @@ def profile_follows(class_names: Sequence[str], training_counts: Sequence[int]) 
             f"training_counts must fall from the first of at least two classes to the last, got "
             f"{list(counts)}; order the classes by count, or leave out profile"
         )
-    factor = counts[0] / counts[-1]
+    how, factor = "int", counts[0] / counts[-1]
     expected = exponential_counts(counts[0], factor, len(counts))
+    fitting = None if expected == tuple(counts) else _fitting(counts)
+    if fitting is not None:
+        (how, factor), expected = fitting, tuple(counts)
     apart = [k for k, (n, wanted) in enumerate(zip(counts, expected, strict=True)) if n != wanted]
     ratios = [later / earlier for earlier, later in pairwise(counts)]
     ratio, wanted_ratio = median(ratios), factor ** (-1 / (len(counts) - 1))
@@ -68,7 +74,7 @@ def profile_follows(class_names: Sequence[str], training_counts: Sequence[int]) 
         "median_ratio": ratio,
         "profile_ratio": wanted_ratio,
     }
-    formula = f"int({counts[0]} x {factor:g}^(-c/{len(counts) - 1}))"
+    formula = f"{how}({counts[0]} x {factor:g}^(-c/{len(counts) - 1}))"
     if not apart:
         return Finding("training counts", CONSISTENT, f"All are {formula}.", "", numbers)
     shown = ", ".join(f"{class_names[k]} {counts[k]} ({expected[k]})" for k in apart[:3])
@@ -78,3 +84,16 @@ def profile_follows(class_names: Sequence[str], training_counts: Sequence[int]) 
         f"before (median), not {wanted_ratio:.3f}."
     )
     return Finding("training counts", IMPOSSIBLE, sentence, "", numbers)
+
+
+def _fitting(counts: Sequence[int]) -> tuple[str, float] | None:
+    """How counts are made whole and an imbalance factor that gives them all, if there are such."""
+    largest, *others = counts
+    for how, below, above in (("int", 0.0, 1.0), ("round", 0.5, 0.5)):
+        # Of n_c = n_max r^c, every count leaves an interval for the ratio r of neighbours.
+        lows = [((n - below) / largest) ** (1 / c) for c, n in enumerate(others, 1)]
+        highs = [((n + above) / largest) ** (1 / c) for c, n in enumerate(others, 1)]
+        low, high = max(lows), min(1.0, *highs)
+        if low <= high:
+            return how, ((low + high) / 2) ** -len(others)
+    return None
