@@ -234,3 +234,12 @@ def test_truncated_figures_are_understood() -> None:
         PrintedTable(("a", "b"), (PrintedColumn("m", share, share, share, {}),), 3, (7, 7))
     )
     assert finding.numbers["reading"] == "truncated"
+
+
+def test_a_mean_of_figures_as_they_are_printed_is_possible() -> None:
+    """5/8 and 7/8 print as 0.63 and 0.88, whose mean prints as 0.76; that of the counts is 0.75."""
+    recall = (Decimal("0.63"), Decimal("0.88"))
+    column = PrintedColumn("m", (None, None), recall, (None, None), {"macro_recall": Decimal("0.76")})
+    finding, _ = counts_exist(PrintedTable(("a", "b"), (column,), 2, (8, 8)))
+    assert finding.verdict == "consistent"
+    assert finding.numbers["reading"].startswith("without F1 and means")

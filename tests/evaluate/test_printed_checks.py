@@ -167,3 +167,14 @@ def test_wrong_tables_are_refused(changed: dict[str, object], message: str) -> N
     column = PrintedColumn("m", figures("0.5", "0.5"), figures("0.5", "0.5"), figures("0.5", "0.5"), {})
     with pytest.raises(InputError, match=message):
         PrintedTable(**({"classes": ("a", "b"), "columns": (column,), "decimals": 1} | changed))  # type: ignore[arg-type]
+
+
+def test_macro_f1_may_be_that_of_the_mean_precision_and_recall() -> None:
+    """Confusion [[9, 1], [8, 2]]: the mean F1 is 0.4871, and 2PR / (P + R) of 0.5980 and 0.5500 is 0.5730."""
+    p, r, f1 = figures("0.529", "0.667"), figures("0.900", "0.200"), figures("0.667", "0.308")
+    verdicts = {}
+    for macro in ("0.487", "0.573", "0.530"):
+        column = PrintedColumn("m", p, r, f1, {"macro_f1": Decimal(macro)})
+        (found,) = means_follow(PrintedTable(("a", "b"), (column,), 3, (10, 10)))
+        verdicts[macro] = found.verdict
+    assert verdicts == {"0.487": "consistent", "0.573": "consistent", "0.530": "impossible"}

@@ -226,5 +226,5 @@ def test_a_contradiction_stands_before_what_fits() -> None:
     lines = str(found).splitlines()
     assert lines[2] == "Can it be true? impossible"
     assert lines[3].startswith("impossible: old, F1: 2PR / (P + R) does not give F1 0.77 of broken")
-    assert lines[4].startswith("consistent: counts: Whole numbers print as this table (without F1,")
+    assert lines[4].startswith("consistent: counts: Whole numbers print as this table (without F1 and means,")
     assert sorted(lines[3:]) == sorted(map(str, found.table))

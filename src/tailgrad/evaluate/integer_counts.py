@@ -111,7 +111,7 @@ def reconstruct(
         reading: one of `READINGS`: whether figures are rounded or truncated.
         bound: largest support of a class that is tried where neither supports nor their sum are known, at
             most `MOST_BOUND`.
-        use_f1: whether F1 comes from the counts; else it may have been made from printed figures.
+        use_f1: whether F1 and means come from the counts; else they may have been made from printed figures.
         steps: choices to try before the search gives up.
 
     Returns:
@@ -205,7 +205,7 @@ class _Column:
     """One model: what its classes may hold, given their supports."""
 
     def __init__(self, table: PrintedTable, column: PrintedColumn, reading: str, use_f1: bool) -> None:
-        self.means = [m for m in MEANS if m in column.means and (use_f1 or not m.endswith("f1"))]
+        self.means = [m for m in MEANS if m in column.means and (use_f1 or m == "accuracy")]
         self.mean_spans = [table.mean_span(column, mean, reading) for mean in self.means]
         precision, recall = (table.spans(column, measure, reading) for measure in ("precision", "recall"))
         f1 = table.spans(column, "f1", reading) if use_f1 else [_ANY] * len(table.classes)

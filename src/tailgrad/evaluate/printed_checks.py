@@ -86,6 +86,8 @@ def _short(value: Fraction, decimals: int) -> str:
 def means_follow(table: PrintedTable) -> list[Finding]:
     """Whether every printed macro mean is the mean of its figures, and every weighted one theirs by support.
 
+    A mean F1 may also be made as ``2PR / (P + R)`` of the mean precision and the mean recall.
+
     Example:
         >>> from decimal import Decimal
         >>> figures = (Decimal("0.50"), Decimal("0.70"))
@@ -108,7 +110,19 @@ def _mean_of(table: PrintedTable, column: PrintedColumn, name: str) -> Finding:
     if weights is None or not column.has(measure):
         missing = "The supports are not known." if weights is None else f"Not every {measure} is printed."
         return _untold(check, column, missing)
-    return _compared(table, column, name, check, _weighted(table.spans(column, measure), weights))
+    found = _compared(table, column, name, check, _weighted(table.spans(column, measure), weights))
+    if found.verdict == IMPOSSIBLE and measure == "f1" and _is_f1_of_means(table, column, name, weights):
+        sentence = f"{found.sentence} It is that of the mean precision and recall."
+        return Finding(check, CONSISTENT, sentence, column.name, found.numbers)
+    return found
+
+
+def _is_f1_of_means(table: PrintedTable, column: PrintedColumn, name: str, weights: Sequence[int]) -> bool:
+    """The other macro-F1 in use, after Sokolova and Lapalme (2009)."""
+    if not column.has("precision", "recall"):
+        return False
+    p, r = (_weighted(table.spans(column, measure), weights) for measure in ("precision", "recall"))
+    return Span(_f1(p.low, r.low), _f1(p.high, r.high)).meets(table.mean_span(column, name))
 
 
 def _weighted(spans: Sequence[Span], weights: Sequence[int]) -> Span:

@@ -11,7 +11,7 @@ _WORDS = {
     (ROUNDED, True): "rounded",
     (TRUNCATED, True): "truncated",
     (EITHER, True): "some figures rounded, others truncated",
-    (EITHER, False): "without F1, which is checked on its own",
+    (EITHER, False): "without F1 and means, which are checked on their own",
 }
 
 
@@ -19,7 +19,7 @@ def counts_exist(table: PrintedTable, *, bound: int = 100) -> tuple[Finding, Tab
     """Whether some whole numbers of images give every figure at once, and the smallest if there is one.
 
     Four readings are tried, from the strictest: all figures rounded, all truncated, each either way, and F1
-    made from the printed precision and recall.
+    and means made from the figures as printed.
 
     Args:
         table: the figures.
