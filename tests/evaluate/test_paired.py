@@ -115,6 +115,14 @@ def test_wilcoxon_counts_every_sign_where_differences_tie(found: list[int]) -> N
     assert wilcoxon(found, [0.0] * len(found)) == pytest.approx(wanted)
 
 
+def test_wilcoxon_of_shares_is_that_of_their_images() -> None:
+    """Differences of 3 of 100 images each: those of the shares differ in their last bits."""
+    a, b = [90, 63, 72, 81, 54, 45, 55, 30], [87, 60, 69, 84, 57, 42, 52, 30]
+    shares = wilcoxon([n / 100 for n in a], [n / 100 for n in b])
+    assert shares == wilcoxon(a, b) == pytest.approx(stats.binomtest(2, 7).pvalue)
+    assert wilcoxon([0.0] * 8, [0.0] * 8) is None
+
+
 @pytest.mark.parametrize("n", [6, 13, 14, 50, 51])
 def test_wilcoxon_agrees_with_scipy_without_ties(n: int) -> None:
     found = np.random.default_rng(n).normal(0.4, 1.0, n)
