@@ -15,7 +15,7 @@ SIZES = {"csba": 1_000_000, "wider_head": 1_000_000, "se_gate": 1_004_000, "csba
 
 def claim(against: str = "wider_head", verdict: str = "confirmed", **keys: Any) -> dict[str, Any]:
     about = {"id": f"csba-{against}", "text": f"better than {against}", "group": "g", "method": "csba"}
-    found = {"value": 0.1, "low": 0.0, "high": 0.2}
+    found = {"value": -0.1, "low": -0.2, "high": -0.05} if verdict == "not confirmed" else {"high": 0.2}
     about |= {"against": against, "verdict": verdict, "why": "so it is", "above": 0.0, "found": found}
     return about | keys
 
@@ -49,6 +49,15 @@ def test_every_verdict_is_said_plainly_in_every_size(verdict: str, size: str) ->
     assert all(f" It {word} " not in first for other, word in WORDS.items() if other != verdict)
     assert line.startswith(f"- **{verdict.capitalize()}**: better than wider_head (s")
     assert (f", size {size}: " in line) == (size != "full")
+
+
+@pytest.mark.parametrize("above", [0.0, 0.05])
+def test_a_gain_smaller_than_printed_or_claimed_is_not_said_to_be_none(above: float) -> None:
+    found = {"value": 0.01, "low": -0.01, "high": 0.03}
+    text = told(record(claim(verdict="not confirmed", above=above, printed=0.1, found=found)))
+    assert "0 are confirmed, 1 is not confirmed" in text
+    assert " It is not shown to beat `wider_head` (s, g)." in text
+    assert "does not beat" not in text
 
 
 def test_counts_and_order_put_bad_news_first() -> None:

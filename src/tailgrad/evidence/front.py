@@ -155,10 +155,17 @@ def _of_method(method: str, claims: Sequence[FrontClaim]) -> str:
     number = f"{len(claims)} claim{'' if len(claims) == 1 else 's'} measured"
     told = f"`{method}` against controls with as many parameters: of {number}, {in_words(counts)}."
     for verdict in VERDICTS:
-        names = [_control(one) for one in claims if one.claim["verdict"] == verdict and _says_higher(one)]
+        names = [_control(one) for one in claims if _shown(one) == verdict and _says_higher(one)]
         if names:
             told += f" It {_WORDS[verdict]} {', '.join(names)}."
     return told
+
+
+def _shown(one: FrontClaim) -> str:
+    """The verdict on being better at all: a gain smaller than printed or claimed may still be one."""
+    high = one.claim["found"]["high"]
+    is_open = one.claim["verdict"] == NOT_CONFIRMED and (high is None or high >= 0)
+    return UNKNOWN if is_open else str(one.claim["verdict"])
 
 
 def _says_higher(one: FrontClaim) -> bool:
