@@ -175,3 +175,11 @@ def test_an_end_that_a_bound_cuts_short_makes_no_finding() -> None:
 def test_a_claim_that_says_nothing_definite_is_refused(keys: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         claim(**keys)
+
+
+@pytest.mark.parametrize(
+    "rule", [{"above": math.nan}, {"below": math.inf}, {"near": 0.0, "within": math.inf}]
+)
+def test_a_rule_that_no_figure_can_fail_or_meet_is_refused(rule: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        claim(**rule)

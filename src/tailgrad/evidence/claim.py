@@ -27,7 +27,7 @@ class Claim(BaseModel):
         0.0
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
     text: str
