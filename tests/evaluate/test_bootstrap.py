@@ -85,3 +85,8 @@ def test_mean_f1_covers_with_a_class_of_four_images_where_the_bootstrap_does_not
         plain_held += plain.low <= truth <= plain.high
     assert held / 150 >= 0.92
     assert plain_held / 150 < 0.88
+
+
+def test_a_matrix_without_images_is_refused() -> None:
+    with pytest.raises(InputError, match="confusion must hold at least 1 image"):
+        bootstrap_macro_f1(np.zeros((2, 2), dtype=np.int64))

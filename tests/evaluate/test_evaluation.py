@@ -159,3 +159,8 @@ def test_in_a_session_it_takes_one_line() -> None:
     words = repr(evaluate(*example(), INFO))
     assert words.startswith("Evaluation(3 classes, 90 images, macro-F1 0.")
     assert "\n" not in words
+
+
+def test_predictions_too_want_names_and_counts_of_classes() -> None:
+    with pytest.raises(InputError, match="classes must be a ClassInfo .* got list"):
+        evaluate_predictions([0, 1], [0, 1], ["cat", "dog"])  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailgrad.checks import in_range
+from tailgrad.checks import InputError, in_range
 from tailgrad.evaluate.cells import Confusion
 from tailgrad.evaluate.confusion import Floats
 from tailgrad.evaluate.estimate import Estimate
@@ -45,7 +45,7 @@ def bootstrap(confusion: Counts | Confusion, *, seed: int = 0, resamples: int = 
         resamples: R >= 1.
 
     Raises:
-        InputError: fewer than one resample.
+        InputError: fewer than one resample, or no image.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), ch. 6.
 
@@ -57,6 +57,8 @@ def bootstrap(confusion: Counts | Confusion, *, seed: int = 0, resamples: int = 
     in_range("resamples", resamples, 1)
     cells = confusion if isinstance(confusion, Confusion) else Confusion.of(confusion)
     random = np.random.default_rng(seed)
+    if not len(cells.counts):
+        raise InputError("confusion must hold at least 1 image, got none; give counts of test images")
     f1, recalls = np.zeros((2, resamples, cells.num_classes))
     block = max(1, _BLOCK // len(cells.counts))
     for start in range(0, resamples, block):

@@ -101,6 +101,14 @@ def _draws(confusion: Confusion, seed: int, resamples: int, level: float) -> Res
     return bootstrap(confusion, seed=seed, resamples=resamples) if resamples else None
 
 
+def _refuse_others(classes: object) -> None:
+    if not isinstance(classes, ClassInfo):
+        raise InputError(
+            f"classes must be a ClassInfo of names and training counts, got {type(classes).__name__}; give "
+            "ClassInfo(names, counts) from tailgrad.types"
+        )
+
+
 def evaluate_predictions(
     predicted: Values,
     target: Values,
@@ -128,6 +136,7 @@ def evaluate_predictions(
         >>> round(result.macro_f1.value, 3), result.undefined
         (0.667, {'precision': 0, 'recall': 0, 'f1': 0})
     """
+    _refuse_others(classes)
     confusion = Confusion.counted(predicted, target, classes.num_classes)
     return _from_confusion(confusion, classes, _draws(confusion, seed, resamples, level), level, _Scores())
 
@@ -166,11 +175,7 @@ def evaluate(
         >>> print(result.accuracy)
         1.000 [0.342, 1.000]
     """
-    if not isinstance(classes, ClassInfo):
-        raise InputError(
-            f"classes must be a ClassInfo of names and training counts, got {type(classes).__name__}; give "
-            "ClassInfo(names, counts) from tailgrad.types"
-        )
+    _refuse_others(classes)
     found = scored(logits, target, classes.num_classes)
     confusion = Confusion.counted(found.predicted, target, classes.num_classes)
     draws = _draws(confusion, seed, resamples, level)
