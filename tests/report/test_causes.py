@@ -115,3 +115,6 @@ def test_the_winner_is_named_with_what_is_sure(study_folder: Path) -> None:
     one = replace(study, runs={name: runs[:1] for name, runs in study.runs.items()})
     assert "says nothing about the methods" in winner({"rows": rows, "paired": paired}, one)
     assert winner({}, study) == "There is nothing to compare yet."
+    many = [{**paired[0], "method": f"m{i}", "verdict": "worse"} for i in range(6)]
+    told = winner({"metric": "macro_f1", "rows": rows, "paired": many}, study)
+    assert all(f"m{i} worse" in told for i in range(6))

@@ -36,6 +36,8 @@ def _sure(paired: list[dict[str, Any]], against: str) -> str:
     said = "; ".join(
         f"{row['method']} {row['verdict']} by {signed(row['mean'])} ({_ends(row)})" for row in told[:4]
     )
+    if len(told) > 4:
+        said += "; also " + ", ".join(f"{row['method']} {row['verdict']}" for row in told[4:])
     rest = [str(row["method"]) for row in paired if row not in told]
     more = f" Not to be told from it: {', '.join(rest)}." if rest else ""
     return f"Beyond chance, against {against}: {said}.{more}"
