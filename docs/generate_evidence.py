@@ -28,8 +28,8 @@ test set, whose intervals then take the Nadeau-Bengio variance; n is their numbe
 corrected for the number of claims, verdicts are: where a claim cannot be told although its interval lies on
 one side, the p value says why. Methods go by the names of the catalogue.
 
-A verdict is on the claim as it was measured here, so far with small networks, mostly on handwritten digits and
-other small sets: it says nothing of a paper's own data and networks. What a paper printed stands in the
+A verdict is on the claim as it was measured here, so far with small networks, mostly on handwritten digits
+and other small sets: it says nothing of a paper's own data and networks. What a paper printed stands in the
 column "printed"."""
 OF_KINDS = {
     "published": "published by others",

@@ -11,7 +11,7 @@ from scipy import stats
 
 from tailgrad.evaluate import Estimate
 from tailgrad.evidence import Claim, Figure, judge
-from tailgrad.evidence.claim import CONFIRMED, NOT_CONFIRMED, UNKNOWN
+from tailgrad.evidence.claim import CONFIRMED, NOT_CONFIRMED, UNKNOWN, Verdict
 
 ORDER = {NOT_CONFIRMED: 0, UNKNOWN: 1, CONFIRMED: 2}
 SPREAD = (-0.02, 0.0, 0.02)
@@ -93,6 +93,8 @@ def test_holm_is_over_the_sided_claims_of_a_family() -> None:
     both = judge(more, {"c": at(0.06), "d": at(0.0), "e": at(0.0)})
     assert (both["c"].word, both["c"].p) == (UNKNOWN, pytest.approx(2 * p))
     assert (both["e"].word, both["e"].p) == (CONFIRMED, None)
+    assert judge(more, {"c": at(0.06)})["c"].p == pytest.approx(2 * p), "one that waits is a test too"
+    assert judge(more, {"c": at(0.06)})["d"] == Verdict(UNKNOWN, "not measured yet")
     apart = [more[0], claim(id="d", above=0, family="another question")]
     assert judge(apart, {"c": at(0.06), "d": at(0.0)})["c"] == alone
 

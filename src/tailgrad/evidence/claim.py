@@ -115,9 +115,9 @@ def judge(claims: Sequence[Claim], figures: Mapping[str, Figure]) -> dict[str, V
     """A verdict on every claim of a study.
 
     ``above`` and ``below``: confirmed where the figure lies on that side with p < 0.05 after Holm's
-    correction over all such claims of its family in the study. Not confirmed where it lies on the other side
-    by the same standard, or where its 95 % interval leaves out what was printed without lying on the claimed
-    side.
+    correction over all such claims of its family in the study, those that wait to be run included. Not
+    confirmed where it lies on the other side by the same standard, or where its 95 % interval leaves out
+    what was printed without lying on the claimed side.
     ``near``: confirmed where the whole interval lies within the tolerance, not confirmed where none of
     it does. Anything else cannot be told with these data.
 
@@ -134,7 +134,9 @@ def judge(claims: Sequence[Claim], figures: Mapping[str, Figure]) -> dict[str, V
     for family in {claim.family for claim in claims}:
         sided = [claim for claim in claims if claim.near is None and claim.family == family]
         raw = [figures[c.id].p(c.threshold) if c.id in figures else None for c in sided]
-        corrected |= zip((claim.id for claim in sided), holm(raw), strict=True)
+        # What waits to be run is a test too: no verdict may fall when it is there.
+        after = holm([1.0 if p is None else p for p in raw])
+        corrected |= {c.id: None if p is None else q for c, p, q in zip(sided, raw, after, strict=True)}
     return {claim.id: _verdict(claim, figures.get(claim.id), corrected.get(claim.id)) for claim in claims}
 
 
