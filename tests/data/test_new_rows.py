@@ -106,3 +106,11 @@ def test_words_of_training_are_themselves_whatever_else_there_is(words: list[str
     encoding = encoding_of(old)
     found = open_new_rows(old, encoding).encoded.categories[:, 0].tolist()
     assert found == [1 + encoding.categories[0].words.index(word) for word in words]
+
+
+@pytest.mark.parametrize("blank", [None, " "])
+def test_numbers_that_are_all_blank_texts_are_missing(blank: str | None) -> None:
+    encoding = encoding_of(pa.table({"age": [1.0, 2.0, 3.0], "y": ["a", "b", "a"]}))
+    new = open_new_rows(pa.table({"age": pa.array([blank, blank], pa.string())}), encoding)
+    assert new.remarks == ("column 'age': 2 rows without a value, taken as the training median",)
+    assert new.encoded.numbers.tolist() == [[0.0], [0.0]]

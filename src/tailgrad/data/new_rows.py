@@ -7,10 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from tailgrad.checks import InputError, nearest
-from tailgrad.data.column import Categories, Column
+from tailgrad.data.column import Categories, Column, Numbers
 from tailgrad.data.table import TableRows, class_words, read_table
 from tailgrad.data.table_columns import column_of
 from tailgrad.data.table_encoding import Encoded, TableEncoding
@@ -62,7 +63,7 @@ def open_new_rows(table: Any, encoding: TableEncoding) -> NewRows:
                 f"table must have the column {name!r}, which the run was trained with, got "
                 f"{', '.join(read.column_names)}; {nearest(name, read.column_names)}"
             )
-    columns = [column_of(name, read[name], category=name in words) for name in known]
+    columns = [_column(name, read[name], category=name in words) for name in known]
     for column in columns:
         if isinstance(column, Categories) and column.name not in words:
             raise InputError(
@@ -127,6 +128,13 @@ def row_places(opened: Mapping[str, NewRows]) -> list[tuple[str, str]]:
 
 def _sentences(counts: Mapping[str, int], what: str) -> tuple[str, ...]:
     return tuple(f"column {name!r}: {n} row{'s'[: n - 1]} {what}" for name, n in counts.items())
+
+
+def _column(name: str, values: pa.ChunkedArray, *, category: bool) -> Column:
+    found = column_of(name, values, category=category)
+    if category or not isinstance(found, Categories) or found.words:
+        return found
+    return Numbers(name, np.full(len(values), np.nan))  # texts that are all blank: nothing is known of any
 
 
 def _as_in_training(column: Column, known: Iterable[str]) -> Column:
