@@ -52,6 +52,15 @@ def test_the_same_table_comes_out_of_every_form(tmp_path: Path) -> None:
         assert [open_table(form, "sick").items.stored(i) for i in range(3)] == expected
 
 
+@pytest.mark.parametrize("blank", [" ", "    ", " ?", "   NA", "? ", '" "'])
+def test_blanks_around_a_missing_value_leave_its_column_what_it_is(tmp_path: Path, blank: str) -> None:
+    text = f"paid, job, sick\n 1.5, clerk, no\n{blank},{blank}, yes\n 2.5, cook, no\n"
+    rows = rows_of(open_table(written(tmp_path, text), "sick"))
+    assert rows is not None
+    np.testing.assert_array_equal(column(rows, "paid").values, [1.5, np.nan, 2.5])
+    assert column(rows, "job").words == ("clerk", "cook")
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

@@ -21,7 +21,18 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLIT = "split"
 """Column that holds train, val or test, where all its values are such."""
 
-_BLANK = [*pyarrow.csv.ConvertOptions().null_values, "?"]
+_MISSING = dict.fromkeys([*pyarrow.csv.ConvertOptions().null_values, "?"])
+# Arrow passes over blanks around a number, but not around a word for a missing one.
+_BLANK = [
+    *(" " * n for n in range(65)),
+    *(
+        " " * before + word + " " * after
+        for word in _MISSING
+        if word
+        for before in range(9)
+        for after in range(3)
+    ),
+]
 _INDEX = re.compile(r"__index_level_\d+__")
 _CONTINUOUS = 50
 """Different fractional or whole values above which, where most rows have their own, a target is no class."""
@@ -115,9 +126,9 @@ def open_table(
 
     Columns of numbers and dates (in days) are numeric, columns of words and of true and false are categories,
     and so is what a data frame holds as categories. The nameless index of a pandas frame is no column. An
-    empty field, NA, NaN, null and ? are missing. A column ``split`` that holds train, val and test is the
-    split; a row left blank there counts as training. Classes are in sorted order, those that are all whole
-    numbers in that of the numbers.
+    empty or blank field, NA, NaN, null and ? are missing. A column ``split`` that holds train, val and test
+    is the split; a row left blank there counts as training. Classes are in sorted order, those that are all
+    whole numbers in that of the numbers.
 
     Args:
         table: path of a CSV (``.csv``, tab-separated ``.tsv``) or parquet file with a header, a PyArrow
