@@ -93,6 +93,7 @@ def test_missing_column_names_the_nearest(folder):
     [
         (b"", "got 0 rows"),
         (b"path,label\n", "got 1 rows"),
+        (b"path,label, label\nimg/0.png,a,b\n", "columns of list.csv must have.*got 'label' twice"),
         (b"path,label\nimg/0.png,a,b\n", "line 2 of list.csv must have 2 fields, got 3"),
         (b"path,label\n\xff\xfe,a\n", "UTF-8"),
         (b'path,label\n"img/0.png,a\n', "must be a CSV"),

@@ -35,8 +35,8 @@ def open_csv(
         several: how the list gives several labels to an image, in place of one.
 
     Raises:
-        InputError: no such column, no rows, a file that is missing, a label that is blank or out of range,
-            an unknown split; the row is named by its line in the list.
+        InputError: no such column, two columns of one name, no rows, a file that is missing, a label that is
+            blank or out of range, an unknown split; the row is named by its line in the list.
 
     Example:
         >>> import tempfile
@@ -104,6 +104,11 @@ def _columns(file: Path, rows: list[tuple[int, list[str]]]) -> tuple[dict[str, l
             "write the columns path and label"
         )
     head = [name.strip() for name in rows[0][1]]
+    twice = [name for name in head if name and head.count(name) > 1]
+    if twice:
+        raise InputError(
+            f"columns of {file.name} must have different names, got {twice[0]!r} twice; rename one"
+        )
     for line, row in rows[1:]:
         if len(row) != len(head):
             raise InputError(
