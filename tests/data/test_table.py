@@ -109,6 +109,13 @@ def test_a_column_of_parts_is_the_split_and_no_feature() -> None:
     assert [c.name for c in other.items.columns] == ["x", "split"]  # type: ignore[attr-defined]
 
 
+def test_a_column_of_parts_that_is_dropped_or_the_target_is_no_split() -> None:
+    frame = pa.table({"x": [1, 2, 3], "y": ["a", "b", "a"], "split": ["train", "test", "test"]})
+    assert set(open_table(frame, "y", drop=["split"]).given) == {""}
+    found = open_table(frame, "split")
+    assert (found.class_names, set(found.given)) == (("test", "train"), {""})
+
+
 @pytest.mark.parametrize(
     ("text", "target", "words"),
     [

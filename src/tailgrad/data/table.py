@@ -154,7 +154,7 @@ def open_table(
     if target in drop:
         raise InputError(f"drop must leave the target column, got {target!r}; take it off")
     labels, class_names = _classes(read[target], target)
-    given = _given(read)
+    given = [] if SPLIT in (target, *drop) else _given(read)
     left_out = {target, *drop} | ({SPLIT} if given else set())
     wanted = [column for column in read.column_names if column not in left_out]
     if not wanted:
