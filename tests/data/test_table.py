@@ -94,6 +94,20 @@ def test_whole_number_classes_are_in_the_order_of_the_numbers_and_may_have_gaps(
     assert open_table(frame.set_column(1, "y", pa.array([1.0, 0.0, 1.0, 0.0])), "y").class_names == ("0", "1")
 
 
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["10", "2", "1"], ("1", "2", "10")),
+        (["10", "2", "007"], ("007", "10", "2")),
+        ([" b", "a", "c"], ("a", "b", "c")),
+    ],
+)
+def test_classes_in_text_are_in_the_order_of_what_they_say(values: list[str], names: tuple[str, ...]) -> None:
+    source = open_table(pa.table({"x": [1.0, 2.0, 3.0], "y": values}), "y")
+    assert source.class_names == names
+    assert [source.class_names[k] for k in source.labels] == [value.strip() for value in values]
+
+
 def test_a_column_of_parts_is_the_split_and_no_feature() -> None:
     parts = ["train", "train", "train", "dev", "dev", "test", "test"]
     frame = pa.table({"x": list(range(7)), "split": parts, "y": ["a", "b", "a", "a", "b", "a", "b"]})
@@ -214,6 +228,7 @@ def test_nested_and_binary_columns_are_named(tmp_path: Path, values: Any, kind: 
             {"categories": ("twn",)},
             r"categories must name a column of the table, got 'twn'; did you mean 'town'",
         ),
+        ({"drop": (3,)}, "drop must name a column of the table, got 3;"),
         ({"drop": ("sick",)}, "drop must leave the target column, got 'sick'"),
     ],
 )

@@ -36,7 +36,7 @@ def class_indices(
     """
     text = [_text(value, where(i)) for i, value in enumerate(values)]
     named_text = names and any(isinstance(value, str) for value in values)
-    if not named_text and all(_is_integer(t) for t in text):
+    if not named_text and all(is_integer(t) for t in text):
         return _from_integers([int(t) for t in text], tuple(names), where)
     return _from_text(text, tuple(names) or tuple(sorted(set(text))), where)
 
@@ -60,7 +60,13 @@ def _text(value: object, place: str) -> str:
     return text
 
 
-def _is_integer(text: str) -> bool:
+def is_integer(text: str) -> bool:
+    """Whether a label in text is a number.
+
+    Example:
+        >>> is_integer("10"), is_integer("007")
+        (True, False)
+    """
     return re.fullmatch("0|-?[1-9][0-9]{0,17}", text) is not None  # 007 is a name: its zeros mean something
 
 

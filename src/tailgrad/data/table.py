@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tailgrad.checks import InputError, nearest
 from tailgrad.data.column import Categories, Column, Indices, Numbers
-from tailgrad.data.labels import class_indices
+from tailgrad.data.labels import class_indices, is_integer
 from tailgrad.data.parts import PARTS
 from tailgrad.data.source import Source, brought_split, safe_name
 from tailgrad.data.table_columns import column_of, decoded, remarks_on
@@ -256,7 +256,7 @@ def _check_names(known: Sequence[str], asked: dict[str, Sequence[str]]) -> None:
         for name in names:
             if name not in known:
                 raise InputError(
-                    f"{argument} must name a column of the table, got {name!r}; {nearest(name, known)}"
+                    f"{argument} must name a column of the table, got {name!r}; {nearest(str(name), known)}"
                 )
 
 
@@ -289,10 +289,9 @@ def _classes(values: pa.ChunkedArray, target: str) -> tuple[Indices, tuple[str, 
     present = values.drop_null().unique().to_pylist()
     if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
         _check_classes(present, len(values), target)
-    names = tuple(_word(value) for value in sorted(present))
     labels, class_names = class_indices(
         class_words(values),
-        tuple(dict.fromkeys(names)) or ("none",),
+        _in_order(present) or ("none",),
         lambda i: f"row {i} (column {target!r})",
     )
     if len(class_names) < 2:
@@ -301,6 +300,14 @@ def _classes(values: pa.ChunkedArray, target: str) -> tuple[Indices, tuple[str, 
             "another column, or add rows of another class"
         )
     return labels, class_names
+
+
+def _in_order(present: list[Any]) -> tuple[str, ...]:
+    """Names of the values of a target; texts by name, those that are all whole numbers by the numbers."""
+    names = tuple(dict.fromkeys(_word(value) for value in sorted(present)))
+    if not all(isinstance(value, str) for value in present):
+        return names
+    return tuple(sorted(names, key=int if all(map(is_integer, names)) else None))
 
 
 def class_words(values: pa.ChunkedArray) -> list[str | None]:
