@@ -89,6 +89,29 @@ def test_mappings_and_outputs_with_logits_do_too(data: Any) -> None:
     torch.testing.assert_close(bare, found)
 
 
+@pytest.mark.parametrize(("key", "options"), [("target", {}), ("y", {"target": lambda batch: batch["y"]})])
+def test_labels_of_a_mapping_are_no_inputs_whatever_they_are_called(
+    data: Any, key: str, options: dict[str, Any]
+) -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.inner(x)
+            return found
+
+    rows = [{"x": x, key: k} for x, k in zip(*data.tensors, strict=True)]
+    named = LightningClassifier(Named(), TARGET, optimizer=sgd, **options)
+    plain = LightningClassifier(network(), TARGET, optimizer=sgd)
+    trainer().fit(named, DataLoader(rows, batch_size=8))
+    trainer().fit(plain, DataLoader(data, batch_size=8))
+    torch.testing.assert_close(named.model.inner.weight, plain.model.weight)
+    bare: Any = trainer().predict(named, DataLoader([{"x": row["x"]} for row in rows], batch_size=24))
+    torch.testing.assert_close(bare[0], plain.model(data.tensors[0]).softmax(1))
+
+
 @pytest.mark.parametrize("wraps", [True, False])
 def test_the_sampler_draws_its_first_epoch_first(data: Any, wraps: bool) -> None:
     knob = {"sampler": "class_balanced", "loss": {"name": "cross_entropy"}}

@@ -151,9 +151,16 @@ class LightningClassifier(LightningModule):
 
     def _inputs(self, batch: Any) -> Any:
         if isinstance(batch, Mapping):
-            target = self._find_target(batch) if "labels" in batch or "label" in batch else None
+            target = self._target_if_any(batch)
             return {key: value for key, value in batch.items() if value is not target}
         return batch[0] if isinstance(batch, tuple | list) else batch
+
+    def _target_if_any(self, batch: Any) -> Tensor | None:
+        """Batches to predict may have no labels."""
+        try:
+            return self._find_target(batch)
+        except (InputError, LookupError):
+            return None
 
     def _logits_and_target(self, batch: Any) -> tuple[Tensor, Tensor]:
         return self(self._inputs(batch)), self._find_target(batch)
