@@ -54,6 +54,8 @@ def test_labels_can_be_dropped_and_images_without_any_refused(folder: Path) -> N
         open_source(file, several=LabelLists(column="labels", drop=("bird",), unlabelled="refuse"))
     with pytest.raises(InputError, match=r"drop_labels must name labels.*got 'brid'; did you mean 'bird'"):
         open_source(file, several=LabelLists(column="labels", drop=("brid",)))
+    with pytest.raises(InputError, match="drop_labels must leave a label, got all 3 of them"):
+        open_source(file, several=LabelLists(column="labels", drop=("bird", "cat", "dog")))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,7 @@ def test_labels_can_be_dropped_and_images_without_any_refused(folder: Path) -> N
     [
         (["cat;;dog", "", "", ""], r"line 2 of list.csv \('0.png'\) must stand between.*empty place"),
         (["cat", "dog; dog", "", ""], r"line 3 of list.csv \('1.png'\) must be different, got 'dog' twice"),
+        (["", " ", "", ""], "labels must be there in some of 4 lists, got none"),
         (["cat", "cat", "", ""], r"at least 2 classes, got \['cat'\]"),
     ],
 )

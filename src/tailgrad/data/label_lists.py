@@ -81,7 +81,7 @@ def listed_labels(
         Indicators [N, L] and the L labels.
 
     Raises:
-        InputError: an empty place between separators, or a label twice in one list.
+        InputError: no label in any list, an empty place between separators, or a label twice in one list.
 
     Example:
         >>> indicators, names = listed_labels(["dog;cat", "", "cat"])
@@ -90,6 +90,10 @@ def listed_labels(
     """
     lists = [_names(value, separator, where(i)) for i, value in enumerate(values)]
     found = {name for names in lists for name in names}
+    if not found:
+        raise InputError(
+            f"labels must be there in some of {len(lists)} lists, got none; name the column that holds them"
+        )
     are_numbers = all(name.isdecimal() for name in found)
     order = tuple(sorted(found, key=lambda name: (int(name), name) if are_numbers else (0, name)))
     column = {name: k for k, name in enumerate(order)}
@@ -162,6 +166,8 @@ def with_labels(source: Source, lists: LabelLists) -> Source:
                 f"{nearest(name, source.class_names)}"
             )
     kept = [k for k, name in enumerate(source.class_names) if name not in lists.drop]
+    if not kept:
+        raise InputError(f"drop_labels must leave a label, got all {len(lists.drop)} of them; name fewer")
     names = tuple(source.class_names[k] for k in kept)
     bare = np.flatnonzero(source.indicators[:, kept].sum(1) == 0)
     if len(bare) and lists.unlabelled == "refuse":
