@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
@@ -114,6 +115,11 @@ def test_looking_takes_nothing_from_the_random_numbers_of_torch() -> None:
 def test_what_has_no_labels_says_what_to_do(dataset: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         dataset_labels(dataset)
+
+
+def test_text_of_a_series_with_another_index_is_named() -> None:
+    with pytest.raises(InputError, match="train_labels must be class indices, got 'cat'"):
+        checked_labels(pd.Series(["cat", "dog"], index=[5, 6]))
 
 
 def test_classes_are_counted_as_the_model_has_them() -> None:

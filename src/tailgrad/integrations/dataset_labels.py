@@ -69,8 +69,8 @@ def checked_labels(labels: Any, argument: str = "train_labels") -> Integers:
         )
     if found.dtype.kind in "USO":
         raise InputError(
-            f"{argument} must be class indices, got {plain[0]!r}; number the classes from 0, in Hugging Face "
-            "datasets by class_encode_column"
+            f"{argument} must be class indices, got {found.tolist()[0]!r}; number the classes from 0, in "
+            "Hugging Face datasets by class_encode_column"
         )
     if found.dtype.kind not in "iu" or found.min() < 0:
         bad = found.min() if found.dtype.kind in "iu" else found.dtype
