@@ -26,6 +26,10 @@ class Pairs:
         return self.images[i], self.labels[i]
 
 
+def test_a_dataset_may_say_that_its_classes_have_no_names():
+    assert open_source(Pairs(PIXELS, LABELS, classes=None)).class_names == ("0", "1")
+
+
 @pytest.mark.parametrize(
     "images",
     [

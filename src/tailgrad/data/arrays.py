@@ -65,7 +65,7 @@ def open_dataset(dataset: Any) -> Source:
         >>> open_dataset([(np.zeros((8, 8)), 0), (np.ones((8, 8)), 1)]).class_names
         ('0', '1')
     """
-    names = tuple(str(name) for name in getattr(dataset, "classes", ()))
+    names = tuple(str(name) for name in getattr(dataset, "classes", None) or ())
     return _source(type(dataset).__name__, Pictures(_First(dataset)), _targets(dataset), names)
 
 
