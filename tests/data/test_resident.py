@@ -56,6 +56,16 @@ def test_crop_keeps_the_aspect_ratio_and_the_middle(shape):
     assert np.array_equal(resize(pixels, (side, side), "crop"), middle)
 
 
+@pytest.mark.parametrize(("short", "side"), [(29, 112), (116, 224), (450, 224), (11, 299)])
+def test_crop_of_sides_whose_quotient_is_rounded_up(short, side):
+    line = np.random.RandomState(0).randint(0, 256, (short, 1, 3)).astype(np.uint8)
+    wide = np.broadcast_to(line, (short, 3 * short, 3))  # the part beyond the middle is as the middle is
+    wanted = resize(wide[:, :short], (side, side)).astype(int)
+    assert np.abs(resize(wide, (side, side), "crop") - wanted).max() <= 1
+    tall = np.ascontiguousarray(wide.transpose(1, 0, 2))
+    assert np.abs(resize(tall, (side, side), "crop") - wanted.transpose(1, 0, 2)).max() <= 1
+
+
 def test_crop_to_another_ratio():
     pixels = of((60, 60), (9, 9)).items.load(0)
     assert np.array_equal(resize(pixels, (30, 60), "crop"), pixels[15:45])

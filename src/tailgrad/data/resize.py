@@ -16,7 +16,9 @@ def resize(pixels: NDArray[np.uint8], size: tuple[int, int], mode: str = "squash
     if (height, width) == size:
         return pixels
     scale = min(height / size[0], width / size[1])
-    part = (size[0] * scale, size[1] * scale) if mode == "crop" else (height, width)
+    part = (height, width)
+    if mode == "crop":  # 224 * (116 / 224) is above 116, by a rounding error
+        part = (min(height, size[0] * scale), min(width, size[1] * scale))
     top, left = (height - part[0]) / 2, (width - part[1]) / 2
     box = (left, top, left + part[1], top + part[0])
     return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR, box=box))
