@@ -218,6 +218,8 @@ def test_a_smaller_training_part_keeps_the_rest():
         ({"test": float("nan")}, r"test must be in \(0, 1\), got nan"),
         ({"val": 0.5, "test": 0.5}, r"below 1, got 0.5 \+ 0.5 = 1"),
         ({"seed": -1}, r"seed must be in \[0, inf\], got -1"),
+        ({"groups": ["a"] * 30}, r"groups must be whole numbers, got <U1; number them"),
+        ({"groups": [0.5] * 30}, r"groups must be whole numbers, got float64; number them"),
         ({"groups": [0, 1]}, r"one entry an item, got shape \(2,\) for 30 items"),
     ],
 )

@@ -89,8 +89,8 @@ def make_split(
         groups: group of each item [N], such as ``Duplicates.group``; found by ``duplicate_groups`` if None.
 
     Raises:
-        InputError: a share outside (0, 1), shares that leave nothing for training, or a class with fewer
-            images or duplicate groups than there are parts to fill.
+        InputError: a share outside (0, 1), shares that leave nothing for training, groups that are no whole
+            numbers, or a class with fewer images or duplicate groups than there are parts to fill.
 
     Example:
         >>> from tailgrad.data import open_source
@@ -100,12 +100,7 @@ def make_split(
     """
     in_range("test", test, 0, 1, exclusive=True)
     _check_shares(seed, val, 0.0 if "test" in source.given else test)
-    group = duplicate_groups(source).group if groups is None else np.asarray(groups, dtype=np.int64)
-    if group.shape != source.labels.shape:
-        raise InputError(
-            f"groups must have one entry an item, got shape {group.shape} for {len(source.labels)} items; "
-            "compute them from the same source"
-        )
+    group = duplicate_groups(source).group if groups is None else _checked_groups(groups, len(source.labels))
     given = np.array(source.given, dtype=object)
     brought = tuple(part for part in ("val", "test") if (given == part).any())
     shares = {part: share for part, share in (("val", val), ("test", test)) if part not in brought}
@@ -122,6 +117,21 @@ def make_split(
         method=_method(brought, shares, "class" if source.indicators is None else "label, rarest first"),
         leakage=_leakages(group, {part: parts[part] for part in ("test", "val") if part in brought}),
     )
+
+
+def _checked_groups(groups: Sequence[int] | Indices, items: int) -> Indices:
+    group = np.asarray(groups)
+    if group.shape != (items,):
+        raise InputError(
+            f"groups must have one entry an item, got shape {group.shape} for {items} items; compute them "
+            "from the same source"
+        )
+    if group.dtype.kind not in "iu":
+        raise InputError(
+            f"groups must be whole numbers, got {group.dtype}; number them, as by "
+            "numpy.unique(groups, return_inverse=True)[1]"
+        )
+    return group.astype(np.int64)
 
 
 def _check_shares(seed: int, val: float, test: float) -> None:
