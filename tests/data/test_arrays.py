@@ -26,6 +26,11 @@ class Pairs:
         return self.images[i], self.labels[i]
 
 
+def test_tensors_in_bfloat16_are_pixels():
+    pixels = to_pixels(torch.tensor([[0.0, 0.5, 1.0]], dtype=torch.bfloat16), "row 0")
+    assert pixels[0, :, 0].tolist() == [0, 128, 255]
+
+
 def test_a_dataset_may_say_that_its_classes_have_no_names():
     assert open_source(Pairs(PIXELS, LABELS, classes=None)).class_names == ("0", "1")
 

@@ -16,7 +16,10 @@ def as_array(values: Any) -> NDArray[Any]:
         >>> as_array([1, 2]).shape
         (2,)
     """
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    if not hasattr(values, "detach"):
+        return np.asarray(values)
+    tensor = values.detach().cpu()
+    return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)  # NumPy has none
 
 
 def to_pixels(image: Any, name: str) -> NDArray[np.uint8]:
