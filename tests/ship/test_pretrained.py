@@ -17,6 +17,8 @@ from tailgrad.checks import InputError
 from tailgrad.recipes import RunFolder
 from tailgrad.recipes import predict as predict_by_run
 from tailgrad.ship import from_pretrained, predict, save_pretrained
+from tailgrad.ship.description import Preprocessing
+from tailgrad.ship.hub_layout import preprocessor
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,15 @@ def test_the_layout_is_that_of_the_hub(run: Path, folder: Path) -> None:
     after = load_file(folder / "model.safetensors")
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_processor_crops_what_the_network_got_cropped() -> None:
+    form = Preprocessing(size=(32, 32), resize="crop", mean=(0, 0, 0), std=(1, 1, 1))
+    found = preprocessor(form)
+    assert found["do_center_crop"]
+    assert (found["size"], found["crop_size"]) == ({"shortest_edge": 32}, {"height": 32, "width": 32})
+    squashed = preprocessor(form.model_copy(update={"resize": "squash"}))
+    assert (squashed["do_center_crop"], squashed["size"]) == (False, {"height": 32, "width": 32})
 
 
 def test_the_card_carries_every_class_with_intervals_conflict_ledger_and_limits(

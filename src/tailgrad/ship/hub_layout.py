@@ -56,12 +56,14 @@ def preprocessor(form: Preprocessing) -> dict[str, Any]:
         False
     """
     height, width = form.size
-    size = {"height": height, "width": width}
+    size, crops = {"height": height, "width": width}, form.resize == "crop"
+    # To height and width at once an image would be squashed, and nothing be left to crop.
+    resized = {"shortest_edge": height} if crops and height == width else size
     return {
         "do_resize": True,
-        "size": size,
+        "size": resized,
         "resample": _BILINEAR,
-        "do_center_crop": form.resize == "crop",
+        "do_center_crop": crops,
         "crop_size": size,
         "do_rescale": True,
         "rescale_factor": 1 / 255,
