@@ -174,3 +174,11 @@ def test_a_lock_held_at_a_fork_does_not_stop_the_child(folder):
         worker.start()
         worker.join(20)
     assert worker.exitcode == 0
+
+
+def test_lists_of_labels_are_no_classes(tmp_path):
+    file = write(tmp_path / "all.parquet", range(3), [[0], [0, 1], [2]])
+    with pytest.raises(
+        InputError, match=r"column 'label' must hold one class a row, got list<.*--labels-column"
+    ):
+        open_source(file)

@@ -49,6 +49,7 @@ def open_parquet(
     image = _column(schema, features, image_column, "image")
     label = _column(schema, features, label_column, "label")
     _check_image(schema, image)
+    _check_label(schema, label)
     with of_shape(f"the parquet files of {name}", "fetch them again"):
         items = ParquetImages(files, image)
     values = _values(files, label)
@@ -134,6 +135,15 @@ def _check_image(schema: pa.Schema, column: str) -> None:
         raise InputError(
             f"column {column!r} must hold encoded images, struct(bytes, path) or binary, got {kind}; "
             "write it with the Image feature of Hugging Face datasets"
+        )
+
+
+def _check_label(schema: pa.Schema, column: str) -> None:
+    kind = schema.field(column).type
+    if pa.types.is_nested(kind):
+        raise InputError(
+            f"column {column!r} must hold one class a row, got {kind}; images with several labels are read "
+            "from a CSV list, with --labels-column"
         )
 
 
