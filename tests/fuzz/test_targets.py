@@ -14,6 +14,8 @@ NAMES = (
     *("printed", "artefact", "row_artefact", "frequencies", "to_classify", "pretrained"),
     *("rows", "row_parquet", "encoding", "labels", "label_columns"),
 )
+DONE_WITHOUT = {"study", "comparison"}
+"""Files without which a report is written all the same; it names them."""
 SLOW = {"result": 4, "metrics": 4, "study": 2, "comparison": 2, "arrays": 4, "measurement": 4, "weights": 4}
 
 
@@ -55,4 +57,4 @@ def test_spoilt_files_are_refused_in_words_or_taken(targets: Any, name: str) -> 
         for _ in range(chance.choice((1, 1, 2, 3))):
             data = target.change(chance, data)
         refused += not target(data)
-    assert refused
+    assert refused or name in DONE_WITHOUT

@@ -59,7 +59,7 @@ def test_it_counts_classes_and_copies(photos: Path, tmp_path: Path) -> None:
     text = new_recipe(photos, tmp_path / "photos.yaml").text
     assert "26 images, 2 classes, imbalance factor 4.2" in text, "21 and 5"
     assert "       21  common" in text
-    assert "2 files in 1 groups are copies and near copies" in " ".join(text.replace("#", " ").split())
+    assert "2 files in 1 group are copies and near copies" in " ".join(text.replace("#", " ").split())
 
 
 @pytest.mark.parametrize(

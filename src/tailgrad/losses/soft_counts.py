@@ -39,7 +39,7 @@ def f1_loss(found: Tensor, target: Tensor, smoothing: float, reduction: str) -> 
     actual = rows(target, found.shape[1], found.dtype)
     overlap = (found * actual).sum(0)
     mass = found.sum(0) + actual.sum(0)
-    there = mass > _ABSENT
+    there = ~(mass <= _ABSENT)  # NaN is there, and shows in the loss
     fractions = (2 * overlap + smoothing) / torch.where(there, mass + smoothing, 1.0)
     losses = torch.where(there, 1 - fractions, 0.0)
     return losses.sum() if reduction == "sum" else losses.sum() / there.sum().clamp(min=1)
