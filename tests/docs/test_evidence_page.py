@@ -87,7 +87,9 @@ def test_everything_of_a_study_is_told(page: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_where_a_control_is_not_beaten_the_front_says_so(page: Any, tmp_path: Path, verdict: str) -> None:
-    against = {"group": "g", "method": "csba", "against": "wider_head"}
+    against: dict[str, Any] = {"group": "g", "method": "csba", "against": "wider_head"}
+    if verdict == "not confirmed":
+        against["found"] = {"value": -0.1, "low": -0.2, "high": -0.05, "values": [-0.1]}
     write(tmp_path, [claim(0, verdict, **against), claim(1, "confirmed", method="csba", against="baseline")])
     front = page().split("## First of all")[1].split("## ")[0]
     counts = {word: int(word == verdict) for word in VERDICTS}
