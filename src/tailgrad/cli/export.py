@@ -11,6 +11,10 @@ from tailgrad.cli.output import err, interval, loading, printable, short, show_j
 
 _RECALLS = {"before": "recall float32", "after": "recall int8"}
 _PRECISIONS = {"precision_before": "precision float32", "precision_after": "precision int8"}
+AbstainOption = Annotated[
+    float | None,
+    typer.Option("--abstain", metavar="P", help="Least probability of a decision, stored for predict."),
+]
 
 
 def export(
@@ -37,10 +41,7 @@ def export(
         typer.Option("--calibrate", help="Fit a temperature on the validation part where the run has none."),
     ] = False,
     target_prior: TargetPriorOption = None,
-    abstain: Annotated[
-        float | None,
-        typer.Option("--abstain", metavar="P", help="Least probability of a decision, stored for predict."),
-    ] = None,
+    abstain: AbstainOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
