@@ -1,6 +1,7 @@
 """A CSV file that lists images and their labels."""
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def _columns(file: Path, rows: list[tuple[int, list[str]]]) -> tuple[dict[str, l
             "write the columns path and label"
         )
     head = [name.strip() for name in rows[0][1]]
-    twice = [name for name in head if name and head.count(name) > 1]
+    twice = [name for name, count in Counter(head).items() if name and count > 1]
     if twice:
         raise InputError(
             f"columns of {file.name} must have different names, got {twice[0]!r} twice; rename one"
