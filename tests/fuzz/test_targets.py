@@ -14,7 +14,7 @@ NAMES = (
     *("printed", "artefact", "row_artefact", "frequencies", "to_classify", "pretrained"),
     *("rows", "row_parquet", "encoding", "labels", "label_columns"),
 )
-DONE_WITHOUT = {"study", "comparison"}
+DONE_WITHOUT = {"study"}
 """Files without which a report is written all the same; it names them."""
 SLOW = {"result": 4, "metrics": 4, "study": 2, "comparison": 2, "arrays": 4, "measurement": 4, "weights": 4}
 

@@ -163,6 +163,8 @@ def _dead(batches: Iterator[Rows], seconds: float = 5.0) -> str:
     A connection to a dying process breaks before the process can be waited for: hence the time.
     """
     workers = {one.sentinel: one for one in getattr(batches, "_workers", ())}
+    if not workers:
+        return ""
     ended = [workers[one] for one in multiprocessing.connection.wait(list(workers), seconds)]
     for one in ended:
         one.join()
