@@ -1,7 +1,8 @@
 """Write the reference pages from the code: python docs/generate.py.
 
-``catalogue.md``, ``configuration.md``, ``cli.md``, ``api.md``, ``evidence.md`` and ``results/README.md`` are
-committed as this writes them; a test compares them. Building the site runs nothing of this.
+``catalogue.md``, ``configuration.md``, ``cli.md``, ``api.md``, ``evidence.md``, a page of every study in
+``evidence/`` and ``results/README.md`` are committed as this writes them; a test compares them. Building the
+site runs nothing of this.
 """
 
 import ast
@@ -29,6 +30,7 @@ from tailgrad.recipes.compose import ABOUT
 from tailgrad.recipes.config import METHOD_KEYS, Section, StageConfig
 
 RESULTS = Path(__file__).parents[1] / "results"
+STUDIES = "evidence"
 MADE = "<!-- made by docs/generate.py; change the code, not this page -->"
 KINDS = {
     "method": ("Methods", "What differs between the runs of a comparison: `--methods`, `--method`."),
@@ -111,10 +113,12 @@ def pages() -> dict[str, str]:
         "configuration.md": _configuration,
         "cli.md": _cli,
         "api.md": _api,
-        "evidence.md": lambda: _evidence(linked=False),
+        "evidence.md": lambda: _evidence(whole=False).parts(),
         "../results/README.md": _results,
     }
-    return {name: "\n\n".join((MADE, *page())) + "\n" for name, page in made.items()}
+    parts = {name: list(page()) for name, page in made.items()}
+    parts |= {f"{STUDIES}/{name}": page for name, page in _evidence(whole=False).studies().items()}
+    return {name: "\n\n".join((MADE, *page)) + "\n" for name, page in parts.items()}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -353,14 +357,15 @@ def public_names(module: Any) -> list[str]:
     return list(getattr(module, "__all__", own))
 
 
-def _evidence(*, linked: bool) -> Iterator[str]:
+def _evidence(*, whole: bool) -> Any:
+    """The page of evidence as an object; ``whole`` puts every study and its picture on it."""
     made: Any = runpy.run_path(str(Path(__file__).with_name("generate_evidence.py")))
-    yield from made["Page"](RESULTS, _table, linked).parts()
+    return made["Page"](RESULTS, _table, whole)
 
 
 def _results() -> Iterator[str]:
-    """The page of evidence with pictures, and what was timed."""
-    yield from _evidence(linked=True)
+    """All evidence on one page with pictures, and what was timed."""
+    yield from _evidence(whole=True).parts()
     yield "## Timings and tests of minutes"
     yield "Ratios against the alternative in one process, and counts; quoted by file and key."
     files = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(RESULTS.glob("*.json"))]
@@ -387,5 +392,9 @@ MEASURED = Path(__file__).parents[1] / "src/tailgrad/recipes/measured/figures.ya
 if __name__ == "__main__":
     MEASURED.parent.mkdir(exist_ok=True)
     MEASURED.write_text(measured_figures(), encoding="utf-8")
-    for name, content in pages().items():
-        (Path(__file__).parent / name).write_text(content, encoding="utf-8")
+    docs, made = Path(__file__).parent, pages()
+    (docs / STUDIES).mkdir(exist_ok=True)
+    for left_over in {path.relative_to(docs).as_posix() for path in (docs / STUDIES).iterdir()} - set(made):
+        (docs / left_over).unlink()
+    for name, content in made.items():
+        (docs / name).write_text(content, encoding="utf-8")

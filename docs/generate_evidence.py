@@ -1,4 +1,4 @@
-"""The page of evidence, from what is committed in ``results/``: called by ``docs/generate.py``."""
+"""The pages of evidence, from what is committed in ``results/``: called by ``docs/generate.py``."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tailgrad.evidence import StudyFile, read_study, studies
-from tailgrad.evidence.claim import KINDS, kind_of
+from tailgrad.evidence.claim import CONFIRMED, KINDS, NOT_CONFIRMED, kind_of
 from tailgrad.evidence.front import VERDICTS, front, in_words, ranked
 from tailgrad.evidence.present_words import with_present_words
 from tailgrad.recipes.table import dropped_note, metric_title
@@ -40,6 +40,9 @@ OF_KINDS = {
 KINDS_EXPLAINED = """\
 A check follows from a formula or from the design, or repeats another claim: it says that the measuring works,
 and is no finding. The tables of the studies say which claim is which."""
+DECIDED = """\
+Every claim with a verdict but the checks, what is not confirmed first. What cannot be told stands on the
+pages of the studies, with the runs and settings behind every line."""
 EXPLORATORY = "exploratory"
 EXPLAINED = """\
 Exploratory: the claims or their settings were changed after a look at trial seeds, which are left out of the
@@ -48,11 +51,11 @@ figures; the notes say what. Such claims are confirmed for these data only, and 
 
 @dataclass(frozen=True)
 class Page:
-    """Where results lie, how a table is written, and whether pictures can be linked to."""
+    """Where results lie, how a table is written, and whether all stands on one page, with pictures."""
 
     results: Path
     table: Callable[[Sequence[str], Sequence[Sequence[str]]], str]
-    linked: bool
+    whole: bool
 
     def parts(self) -> Iterator[str]:
         """The page, part by part."""
@@ -62,13 +65,30 @@ class Page:
         yield INTRODUCTION
         yield "## First of all"
         yield from front(list(records.values()))
-        yield from self._summary(main)
+        yield from self._summary(main, records)
+        yield from self._decided(main)
         yield from self._waiting(main)
-        for name, content in records.items():
+        for name, content in records.items() if self.whole else ():
+            yield f"## {_title(content)}"
             yield from self._study(name, content)
         yield from self._earlier()
 
-    def _summary(self, main: Mapping[str, Content]) -> Iterator[str]:
+    def studies(self) -> dict[str, list[str]]:
+        """A page of its own for every record: file name and parts."""
+        return {
+            _file(content): [
+                f"# {_title(content)}",
+                "Part of the [evidence](../evidence.md), which says what the verdicts mean.",
+                *self._study(name, content),
+            ]
+            for name, content in _records(self.results).items()
+        }
+
+    def _link(self, content: Content, shown: str) -> str:
+        target = f"#{content['study']}-size-{content['size']}" if self.whole else f"evidence/{_file(content)}"
+        return f"[{shown}]({target})"
+
+    def _summary(self, main: Mapping[str, Content], records: Mapping[str, Content]) -> Iterator[str]:
         yield "## All studies"
         counts = {study: Counter(_judged(content)) for study, content in main.items()}
         total: Counter[str] = sum(counts.values(), Counter())
@@ -78,7 +98,7 @@ class Page:
         yield from _by_kind(main)
         rows = [
             [
-                f"`{study}`",
+                self._link(main[study], study),
                 _edition(main[study]),
                 main[study]["question"],
                 *(str(found[v]) for v in VERDICTS),
@@ -90,6 +110,31 @@ class Page:
             yield self.table(("study", "size", "question", *VERDICTS, "not measured"), rows)
         if any(EXPLORATORY in row[1] for row in rows):
             yield EXPLAINED
+        more = [content for content in records.values() if all(content is not one for one in main.values())]
+        if more:
+            links = ", ".join(self._link(content, _title(content)) for content in more)
+            yield f"Run as well, in other sizes, and not counted above: {links}."
+
+    def _decided(self, main: Mapping[str, Content]) -> Iterator[str]:
+        """Every claim that could be told, what was refuted first; checks are no findings."""
+        rows = [
+            [
+                f"**{claim['verdict']}**",
+                claim["text"],
+                claim["source"],
+                _measured(claim["found"]["value"], claim["found"]),
+                str(len(claim["found"]["values"]) or ""),
+                self._link(content, study),
+            ]
+            for verdict in (NOT_CONFIRMED, CONFIRMED)
+            for study, content in main.items()
+            for claim in content["claims"]
+            if claim["verdict"] == verdict and claim["found"] is not None and kind_of(claim) != "check"
+        ]
+        if rows:
+            yield "## What could be told"
+            yield DECIDED
+            yield self.table(("verdict", "claim", "who says so", "measured", "n", "study"), rows)
 
     def _waiting(self, main: Mapping[str, Content]) -> Iterator[str]:
         waiting = [name for name in studies() if name not in main]
@@ -99,7 +144,6 @@ class Page:
             yield self.table(("study", "question", "command"), rows)
 
     def _study(self, name: str, content: Content) -> Iterator[str]:
-        yield f"## {content['study']}, size {content['size']}"
         yield content["question"] + (f" ({content['paper']})" if content["paper"] else "")
         if content["notes"]:
             yield f"*{' '.join(content['notes'].split())}*"
@@ -126,7 +170,7 @@ class Page:
             yield f"**{table['title']}.** {table['note']}".strip()
             yield self.table(table["header"], table["rows"])
         yield (
-            f"![Chart of {name}]({name}/chart.svg)" if self.linked else f"Chart: `results/{name}/chart.svg`."
+            f"![Chart of {name}]({name}/chart.svg)" if self.whole else f"Chart: `results/{name}/chart.svg`."
         )
         yield _origin(content)
 
@@ -155,6 +199,14 @@ class Page:
                 for name, c in found.items()
             ]
             yield self.table(("where", "what", "conclusion", "commit, date"), rows)
+
+
+def _title(content: Content) -> str:
+    return f"{content['study']}, size {content['size']}"
+
+
+def _file(content: Content) -> str:
+    return f"{content['study']}.{content['size']}.md"
 
 
 def _read(path: Path) -> dict[str, Any]:

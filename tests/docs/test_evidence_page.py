@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tailgrad.evidence import read_study, studies
+from tailgrad.evidence.changed_claims import changed_claims
+from tailgrad.evidence.present_words import with_present_words
 from tailgrad.evidence.record import planned_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,11 +23,15 @@ def table(header: Any, rows: Any) -> str:
     return "\n".join(" | ".join(cells) for cells in (header, *rows))
 
 
+def made(results: Path, *, whole: bool) -> Any:
+    names: Any = runpy.run_path(str(ROOT / "docs" / "generate_evidence.py"))
+    return names["Page"](results, table, whole)
+
+
 @pytest.fixture
 def page(tmp_path: Path) -> Callable[[], str]:
     """The page of what lies in a folder."""
-    made: Any = runpy.run_path(str(ROOT / "docs" / "generate_evidence.py"))
-    return lambda: "\n\n".join(made["Page"](tmp_path, table, True).parts())
+    return lambda: "\n\n".join(made(tmp_path, whole=True).parts())
 
 
 def claim(number: int, verdict: str, **keys: Any) -> dict[str, Any]:
@@ -72,7 +78,7 @@ def test_everything_of_a_study_is_told(page: Any, tmp_path: Path) -> None:
         "not measured | claim number 1 | Table 7 | above 0 | 0.0525 | not yet |  | ",
         "Of 2 claims measured, 2 are confirmed, 0 are not confirmed and 0 cannot be told. "
         "Waiting for runs in the same studies: 1.",
-        "`mine` | full | Is it so? | 2 | 0 | 0 | 1",
+        "[mine](#mine-size-full) | full | Is it so? | 2 | 0 | 0 | 1",
         "Is it so? (a paper)",
         "*be careful*",
         "Groups not run yet: naive.",
@@ -123,12 +129,43 @@ def test_the_full_size_counts_and_smaller_ones_are_shown(page: Any, tmp_path: Pa
     assert "## mine, size cpu" in text
 
 
+def test_what_could_be_told_is_listed_once_refuted_first_without_checks(page: Any, tmp_path: Path) -> None:
+    verdicts = ("confirmed", "cannot be told", "not confirmed", "confirmed")
+    claims = [claim(i, verdict) for i, verdict in enumerate(verdicts)]
+    write(tmp_path, [*claims, claim(4, "confirmed", kind="check")])
+    write(tmp_path, [claim(5, "confirmed")], size="cpu")
+    told = page().split("## What could be told")[1].split("## ")[0]
+    assert re.findall(r"(?m)^\*\*(.+)\*\* \| claim number (\d)", told) == [
+        ("not confirmed", "2"),
+        ("confirmed", "0"),
+        ("confirmed", "3"),
+    ]
+    assert "claim number 2 | Table 7 | 2.040 [2.010, 2.070] | 3 | [mine](#mine-size-full)" in told
+
+
+def test_in_the_documentation_every_record_has_a_page_that_the_first_links_to(tmp_path: Path) -> None:
+    write(tmp_path, [claim(0, "confirmed")])
+    write(tmp_path, [claim(1, "not confirmed")], size="cpu")
+    whole, parted = made(tmp_path, whole=True), made(tmp_path, whole=False)
+    first, pages = "\n\n".join(parted.parts()), parted.studies()
+    assert set(re.findall(r"\]\(evidence/(.+?)\)", first)) == set(pages) == {"mine.full.md", "mine.cpu.md"}
+    assert (
+        "Run as well, in other sizes, and not counted above: [mine, size cpu](evidence/mine.cpu.md)." in first
+    )
+    assert "## mine, size full" not in first
+    of_one = "\n\n".join(pages["mine.full.md"])
+    assert of_one.startswith("# mine, size full\n\n")
+    assert "Chart: `results/mine.full/chart.svg`." in of_one
+    body = of_one.split("\n\n", 2)[2].replace("Chart: `results/mine.full/chart.svg`.", "")
+    assert all(part in "\n\n".join(whole.parts()) for part in body.split("\n\n"))
+
+
 def test_studies_changed_after_a_look_are_marked(page: Any, tmp_path: Path) -> None:
     write(tmp_path, [claim(0, "confirmed")])
     assert "xploratory" not in page()
     path = tmp_path / "mine.full" / "evidence.json"
     path.write_text(path.read_text().replace("be careful", "Exploratory: the grid was moved."))
-    assert "`mine` | full, exploratory | Is it so?" in page()
+    assert "[mine](#mine-size-full) | full, exploratory | Is it so?" in page()
     assert "Exploratory: the claims or their settings were changed after a look at trial seeds" in page()
 
 
@@ -202,8 +239,17 @@ def test_words_are_those_of_the_study_today_and_rules_those_that_judged(page: An
     assert "be careful" not in page()
 
 
+def test_a_claim_may_be_put_on_the_front_after_it_was_judged() -> None:
+    study = read_study("csba-pv").at("cpu")
+    asked = next(one for one in study.claims if one.front)
+    before = planned_record(asked.model_copy(update={"front": False})) | {"found": {"value": 0.1}}
+    assert "front" not in before
+    assert with_present_words({"claims": [before]}, study)["claims"][0]["front"] is True
+    assert changed_claims({"claims": [before]}, study.claims) == []
+
+
 def test_pipes_in_a_heading_do_not_cut_a_table() -> None:
-    lines = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "results" / "README.md").read_text(encoding="utf-8").splitlines()
     tables = [i for i, line in enumerate(lines) if re.fullmatch(r"\|( --- \|)+", line)]
     assert any(r"mean \|difference\|" in line for line in lines)
     for rule in tables:
@@ -215,8 +261,14 @@ def test_pipes_in_a_heading_do_not_cut_a_table() -> None:
 def test_pictures_and_files_of_the_committed_page_are_there() -> None:
     text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)]+)\)", text)
-    assert links
-    assert all((ROOT / "results" / link).is_file() for link in links)
+    places = [link for link in links if link.startswith("#")]
+    files = [link for link in links if not link.startswith("#")]
+    titles = re.findall(r"(?m)^## (.+)$", text)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+    assert places
+    assert {link.removeprefix("#") for link in places} <= anchors
+    assert files
+    assert all((ROOT / "results" / link).is_file() for link in files)
     for folder in (ROOT / "results").glob("*/evidence.json"):
         assert folder.stat().st_size < 10**6
         assert str(Path.home()) not in folder.read_text(encoding="utf-8")

@@ -38,6 +38,10 @@ def test_committed_pages_are_what_the_code_generates(generate: ModuleType) -> No
         assert (DOCS / name).read_text(encoding="utf-8") == content, (
             f"docs/{name} is out of date: run `python docs/generate.py`"
         )
+    of_studies = {f"evidence/{path.name}" for path in (DOCS / "evidence").iterdir()}
+    assert of_studies <= set(generate.pages()), (
+        "pages of studies that are gone: run `python docs/generate.py`"
+    )
 
 
 def test_everything_that_can_be_named_is_in_the_catalogue() -> None:

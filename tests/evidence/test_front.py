@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tailgrad.evidence.front import front, ranked
+from tailgrad.evidence.front import OTHERS, front, ranked
 
 WORDS = {"confirmed": "beats", "not confirmed": "does not beat", "cannot be told": "is not shown to beat"}
 WAITS = "CSBA against controls with as many parameters: what is claimed waits to be run."
@@ -108,15 +108,30 @@ def test_a_claim_counts_in_the_best_record_that_has_measured_it() -> None:
 
 def test_what_waits_is_counted_and_smoke_means_nothing() -> None:
     waits = claim("se_gate", "cannot be told", found=None)
-    assert "\n\nNot measured yet: 1 more of this kind.\n\n" in told(record(claim(), waits))
+    assert told(record(claim(), waits)).endswith("\n\nNot measured yet: 1 more of these two kinds.")
     assert told(record(claim(), size="smoke")) == told()
     sizes = [record(size=size, seeds=n) for size, n in (("cpu", 5), ("first", 1), ("full", 3), ("smoke", 9))]
     assert [content["size"] for content in ranked(sizes)["s"]] == ["full", "cpu", "first"]
 
 
 def test_a_claim_that_asks_for_it_is_told_without_being_counted() -> None:
-    asked = claim("focal", "confirmed", front=True)
-    assert told(record(asked)) == "- **Confirmed**: better than focal (s: so it is)."
+    asked = claim("focal", "confirmed", front=True), claim("ldam", "not confirmed", front=True)
+    parts = told(record(*asked)).split("\n\n")
+    assert parts == [
+        WAITS,
+        OTHERS,
+        "- **Not confirmed**: better than ldam (s: so it is).\n"
+        "- **Confirmed**: better than focal (s: so it is).",
+    ]
+
+
+def test_controls_come_before_what_asks_for_its_place() -> None:
+    asked = claim("focal", "not confirmed", front=True), claim("wider_head", front=True)
+    first, controls, others, lines = told(record(*asked)).split("\n\n")
+    assert first.startswith("`csba` against controls")
+    assert controls == "- **Confirmed**: better than wider_head (s: so it is)."
+    assert others == OTHERS
+    assert lines == "- **Not confirmed**: better than focal (s: so it is)."
 
 
 @pytest.mark.parametrize(

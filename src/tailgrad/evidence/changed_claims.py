@@ -7,7 +7,7 @@ from typing import Any
 from tailgrad.evidence.claim import Claim
 from tailgrad.evidence.record import planned_record
 
-_WORDS_AND_RESULTS = {"text", "source", "kind", "found", "verdict", "why", "p_holm"}
+_WORDS_AND_RESULTS = {"text", "source", "kind", "front", "found", "verdict", "why", "p_holm"}
 
 
 def changed_claims(before: Mapping[str, Any], claims: Sequence[Claim]) -> list[str]:
@@ -30,7 +30,7 @@ def changed_claims(before: Mapping[str, Any], claims: Sequence[Claim]) -> list[s
 
 
 def rule_of(record: Mapping[str, Any]) -> Any:
-    """What decides about a claim, as a file holds it: all but words and results.
+    """What decides about a claim, as a file holds it: all but words, place and results.
 
     Example:
         >>> rule_of({"id": "gain", "text": "it helps", "above": 0, "verdict": "confirmed"})

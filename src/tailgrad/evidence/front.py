@@ -14,6 +14,7 @@ BESIDE = (
     "Run side by side without a claim beforehand: a method and a control with as many parameters, in "
     "macro-F1, with 95 % intervals that no correction for their number widens:"
 )
+OTHERS = "What else the studies were made to answer, chosen by its subject whatever came out:"
 _BAD_NEWS_FIRST = (NOT_CONFIRMED, UNKNOWN, CONFIRMED)
 _WORDS = {CONFIRMED: "beats", NOT_CONFIRMED: "does not beat", UNKNOWN: "is not shown to beat"}
 
@@ -67,8 +68,7 @@ def front(records: Sequence[Content]) -> Iterator[str]:
 
     Told are claims against a control with as many parameters (to 1 %, by the runs of the record), and those
     that ask for it (``front: true``). Which methods are controls of which is read from ``paper`` of their
-    files. A claim counts in the best record that has measured it. At the end stand such pairs that were run
-    without a claim.
+    files. A claim counts in the best record that has measured it. Pairs that were run without a claim follow.
 
     Args:
         records: contents of ``evidence.json`` of several studies and sizes.
@@ -78,23 +78,26 @@ def front(records: Sequence[Content]) -> Iterator[str]:
         ['CSBA against controls with as many parameters: what is claimed waits to be run.']
     """
     measured, waiting = _told_first(records)
-    if measured:
-        yield from _of_claims(measured)
+    against = [one for one in measured if _has_control(one.claim)]
+    others = [one for one in measured if not _has_control(one.claim)]
+    for method in dict.fromkeys(one.claim["method"] for one in against):
+        yield _of_method(method, [one for one in against if one.claim["method"] == method])
+    if against:
+        yield _lines(against)
     else:
         yield "CSBA against controls with as many parameters: what is claimed waits to be run."
-    if measured and waiting:
-        yield f"Not measured yet: {waiting} more of this kind."
     beside = list(_beside(records, measured))
     if beside:
         yield f"{BESIDE}\n\n" + "\n".join(beside)
+    if others:
+        yield f"{OTHERS}\n\n{_lines(others)}"
+    if measured and waiting:
+        yield f"Not measured yet: {waiting} more of these two kinds."
 
 
-def _of_claims(measured: Sequence[FrontClaim]) -> Iterator[str]:
-    against = [one for one in measured if _has_control(one.claim)]
-    for method in dict.fromkeys(one.claim["method"] for one in against):
-        yield _of_method(method, [one for one in against if one.claim["method"] == method])
-    order = sorted(measured, key=lambda one: _BAD_NEWS_FIRST.index(one.claim["verdict"]))
-    yield "\n".join(one.line for one in order)
+def _lines(claims: Sequence[FrontClaim]) -> str:
+    order = sorted(claims, key=lambda one: _BAD_NEWS_FIRST.index(one.claim["verdict"]))
+    return "\n".join(one.line for one in order)
 
 
 def _beside(records: Sequence[Content], told: Sequence[FrontClaim]) -> Iterator[str]:

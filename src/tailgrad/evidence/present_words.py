@@ -8,11 +8,11 @@ from tailgrad.evidence.claim import Claim
 from tailgrad.evidence.record import planned_record
 from tailgrad.evidence.study_file import StudyFile
 
-_OF_CLAIMS = ("text", "source", "kind")
+_OF_CLAIMS = ("text", "source", "kind", "front")
 
 
 def with_present_words(content: Mapping[str, Any], study: StudyFile | None) -> dict[str, Any]:
-    """The record with texts, sources and kinds of claims, question and notes as the study's file has them.
+    """The record with texts, sources, kinds and places of claims, question and notes as the file has them.
 
     What decides is never touched: a claim whose rule is another one today keeps the words it was judged
     with, and so do question and notes then.
