@@ -36,7 +36,7 @@ class CMO:
 
     Until ``set_epoch`` is called there is no rest.
 
-    Source: Park et al., arXiv 2112.00412, with the authors' constants (methods D.11). Deviation: their loop
+    Source: Park et al., arXiv 2112.00412, with the authors' constants. Deviation: their loop
     compares epochs counted from 0 strictly, so that its first rest lasts one epoch more.
 
     Example:

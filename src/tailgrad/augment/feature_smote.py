@@ -38,7 +38,7 @@ def feature_smote(
         InputError: shapes or ``k`` do not fit, a label lies outside ``to``, or examples are wanted of a class
             that has none.
 
-    Source: Chawla et al., 2002 (methods D.11): on penultimate features, to train the head alone. Neighbours
+    Source: Chawla et al., 2002: on penultimate features, to train the head alone. Neighbours
     are by Euclidean distance, computed for 512 rows at a time.
 
     Example:

@@ -28,7 +28,7 @@ class Remix:
     Raises:
         InputError: an argument is outside its range, images of bytes, or targets that are not class indices.
 
-    Source: Chou et al., arXiv 2007.03943, as in third-party code (methods D.11).
+    Source: Chou et al., arXiv 2007.03943, as in third-party code.
 
     Example:
         >>> mixer = Remix([100, 10])

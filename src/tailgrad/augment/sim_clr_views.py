@@ -32,7 +32,7 @@ class SimCLRViews:
     Raises:
         InputError: an argument is outside its range, or images are not uint8 [N, 3, H, W].
 
-    Source: Chen et al., arXiv 2002.05709, with the values of the Simplifying authors' code (methods C.2), no
+    Source: Chen et al., arXiv 2002.05709, with the values of the Simplifying authors' code, no
     blur. Crops are those of ``ResizedCrop``; colours are computed in float32 and rounded once, at the end.
 
     Example:

@@ -12,10 +12,10 @@ _OF_CLAIMS = ("text", "source", "kind", "front")
 
 
 def with_present_words(content: Mapping[str, Any], study: StudyFile | None) -> dict[str, Any]:
-    """The record with texts, sources, kinds and places of claims, question and notes as the file has them.
+    """The record with texts, sources, kinds, places, question, paper and notes as the file has them.
 
     What decides is never touched: a claim whose rule is another one today keeps the words it was judged
-    with, and so do question and notes then.
+    with, and so do question, paper and notes then.
 
     Args:
         content: of an ``evidence.json``.
@@ -37,7 +37,8 @@ def with_present_words(content: Mapping[str, Any], study: StudyFile | None) -> d
     if any(found is None for found in claims):
         both = zip(content["claims"], claims, strict=True)
         return {**content, "claims": [before if found is None else found for before, found in both]}
-    return {**content, "claims": claims, "question": study.question, "notes": study.notes}
+    about = {"question": study.question, "paper": study.paper, "notes": study.notes}
+    return {**content, "claims": claims, **about}
 
 
 def _worded(record: Mapping[str, Any], claim: Claim | None) -> dict[str, Any] | None:

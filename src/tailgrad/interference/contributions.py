@@ -29,7 +29,7 @@ def shares(counts: Numbers, class_weights: Numbers | None = None, weighting: str
     Raises:
         InputError: negative or no counts, weights of another length or below 0, an unknown weighting.
 
-    Source: methods H.5 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> shares([3, 1]), shares([3, 1], [1, 3])
@@ -73,7 +73,7 @@ def contributions(
     Raises:
         InputError: a Gram that is not [K, K], or what `shares` refuses.
 
-    Source: methods H.5 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> contributions(np.array([[2.0, -1.0], [-1.0, 4.0]]), [3, 1])
@@ -105,7 +105,7 @@ def remainder(products: Array, contributions: Array, lr: float) -> Array:
     Raises:
         InputError: a learning rate that is not positive.
 
-    Source: methods H.5 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> remainder(np.array([0.2]), np.array([[1.5]]), lr=0.1)
@@ -127,7 +127,7 @@ class LogitPull:
         own: [K].
         others: [K].
 
-    Source: the accumulated quantity of equalization losses and GALA (arXiv 2403.09036); methods H.12.
+    Source: the accumulated quantity of equalization losses and GALA (arXiv 2403.09036).
 
     Example:
         >>> (LogitPull(np.array([1.0]), np.array([3.0])) + LogitPull(np.array([1.0]), np.array([1.0]))).ratio

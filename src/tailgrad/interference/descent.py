@@ -29,7 +29,7 @@ class Descent:
         plain: ``sum_j pi_j |g_j| C_cj`` [K].
         descends: whether class c descends under plain steps [K]; False where that is not known.
 
-    Source: methods H.6; per-class normalised steps: Francazi et al., arXiv 2207.00391.
+    Source: ours; per-class normalised steps: Francazi et al., arXiv 2207.00391.
 
     Example:
         >>> descent(np.array([[1.0, -0.5], [-0.5, 1.0]]), np.array([1.0, 1.0]), np.array([90, 10])).plain
@@ -68,7 +68,7 @@ def descent(conflict: Array, norms: Array, counts: npt.NDArray[np.int64]) -> Des
     Raises:
         InputError: shapes that do not fit, or no examples.
 
-    Source: methods H.6 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> opposed = np.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -99,7 +99,7 @@ class InitialDrop:
         loss_after: its loss once the stretch was over.
         culprits: up to three classes whose gradients did most of it, the worst first; empty if unknown.
 
-    Source: methods H.7; arXiv 2207.00391 names the effect.
+    Source: ours; arXiv 2207.00391 names the effect.
 
     Example:
         >>> print(words([InitialDrop("dog", 0, 40, 0.7, 1.9, ("cat",))]))
@@ -145,7 +145,7 @@ def initial_drop(
     Raises:
         InputError: shapes that do not fit, or ``shortest`` below 1.
 
-    Source: methods H.7 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> products = np.array([[1.0, -1.0], [1.0, -2.0], [1.0, 1.0]])

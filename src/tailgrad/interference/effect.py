@@ -29,7 +29,7 @@ class Effect:
         remainder: what momentum, adaptive scaling, weight decay or SAM add to the plain step's
             ``<g_c, u>`` over all parameters [K]; None where the learning rate is not known.
 
-    Source: methods H.5 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> Effect("step", np.ones(1), np.array([-0.10]), np.array([-0.08]), None).ratio

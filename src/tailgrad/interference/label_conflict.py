@@ -141,7 +141,7 @@ def measure_labels(
     Raises:
         InputError: as ``label_gradients``, or as many names as there are no labels.
 
-    Source: ours, after methods H.2 to H.4 with labels for classes; positive and negative gradients of a label
+    Source: ours, ``measure`` with labels for classes; positive and negative gradients of a label
     are those of EQL v2 (Tan et al. 2021), there at the logits.
 
     Example:

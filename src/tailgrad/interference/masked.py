@@ -38,7 +38,7 @@ def masked_gradients(
         InputError: losses are reduced, not finite or without a graph, the target does not fit them, or there
             is nothing to differentiate by.
 
-    Source: methods of multi-task learning with classes as tasks; the masked decomposition of methods H.1.
+    Source: methods of multi-task learning with classes as tasks; one class is left in the loss at a time.
 
     Example:
         >>> w = torch.zeros(2, requires_grad=True)

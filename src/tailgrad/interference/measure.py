@@ -126,7 +126,7 @@ def measure(
             data that cannot be read twice where that is needed.
 
     Source: arXiv 2606.05740 eq. 12 and 31-33; there over all parameters, which models with and without gates
-    do not share, and without a null. Null, intervals and the rest: methods H (ours).
+    do not share, and without a null. Null, intervals and the rest: ours (docs/conflict.md).
 
     Example:
         >>> import torch

@@ -45,9 +45,9 @@ class Monitor(Shown):
     also runs 7 examples (28 at most) in evaluation mode, to see which parameters can be split by example; the
     others (recurrent layers, ``nn.MultiheadAttention``) take one masked backward pass a class, are named in
     ``masked``, and get the gradient of class c's loss: where BatchNorm couples the examples these are two
-    decompositions (the first and the second of methods H.1), and the record's notes say so. At the first
-    measurement every parameter's contributions are compared with its gradient; one that does not add up goes
-    to the masked passes, then to ``unknown``, and the measurement is repeated at the next step. Until the
+    different decompositions, and the record's notes say so. At the first measurement every parameter's
+    contributions are compared with its gradient; one that does not add up goes to the masked passes, then to
+    ``unknown``, and the measurement is repeated at the next step. Until the
     comparison is made again, at every tenth measurement, the batch's largest class gets what the others leave
     of the gradient, which saves the time of splitting off its part.
 
@@ -71,7 +71,7 @@ class Monitor(Shown):
     Raises:
         InputError: arguments out of range; a model whose layers cannot be listened to.
 
-    Source: methods H.1, H.5, H.7 and H.12 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))

@@ -29,7 +29,7 @@ def find_drops(
     Raises:
         InputError: ``shortest`` below 1.
 
-    Source: methods H.7 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> find_drops([], ["cat", "dog"])

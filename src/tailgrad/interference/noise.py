@@ -26,7 +26,7 @@ class DirectionalNoise:
         absent: share of batches without the class [K].
         batches: number of batches.
 
-    Source: methods H.8 (ours); after arXiv 2207.00391.
+    Source: ours; explained in docs/conflict.md; after arXiv 2207.00391.
 
     Example:
         >>> import numpy as np

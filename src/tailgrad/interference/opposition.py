@@ -16,7 +16,7 @@ def opposition(result: Interference) -> Array:
     Args:
         result: a measurement; without folds every class counts as reliable.
 
-    Source: ours, from methods H.3 and H.4.
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> from tailgrad.interference import measure

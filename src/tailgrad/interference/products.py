@@ -87,7 +87,7 @@ def layer_norms(
         source: layers and parameters.
         seen: whether a class has examples [K].
 
-    Source: methods A.7, layer-wise gradient flow (ours).
+    Source: ours, after the layer-wise gradient flow of arXiv 2606.05740.
 
     Example: see ``measure``.
     """

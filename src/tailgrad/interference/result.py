@@ -86,7 +86,7 @@ class Interference:
         geometry: class means, angles, neural collapse.
         notes: what must be said about how this was measured.
 
-    Source: methods H (ours); arXiv 2606.05740 eq. 12 and 31-33 for the plain conflict.
+    Source: ours, explained in docs/conflict.md; arXiv 2606.05740 eq. 12 and 31-33 for the plain conflict.
 
     Example:
         >>> from tailgrad.interference import measure

@@ -66,7 +66,7 @@ class Update:
     Raises:
         InputError: no entry, or one that is not finite.
 
-    Source: methods H.5 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> Update({"weight": torch.ones(2)}, "by hand")
@@ -182,7 +182,7 @@ class Alignment:
         whole: the same over all parameters where these were measured, else None. This is the change to set
             beside a measured one, since an update moves all of them.
 
-    Source: methods H.5 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> Alignment("all", np.array([1.0]), np.array([-0.1])).whole is None
@@ -207,7 +207,7 @@ def align(gradients: Gradients, update: Update) -> Alignment:
     Raises:
         InputError: a parameter of the group is missing from the update or has another size.
 
-    Source: methods H.5 (ours).
+    Source: ours; explained in docs/conflict.md.
 
     Example:
         >>> from types import SimpleNamespace

@@ -10,7 +10,7 @@ def usual_method(factor: float) -> tuple[str, str]:
     Args:
         factor: largest over smallest count of training examples of a class, at least 1.
 
-    Source: a choice of this library: the correction without a constant to tune (methods D.4).
+    Source: a choice of this library: the correction without a constant to tune.
 
     Example:
         >>> usual_method(20.0)[0], usual_method(1.2)[0]

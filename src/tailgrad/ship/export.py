@@ -86,7 +86,7 @@ def export(
             frequencies do not fit, ``file`` exists, or the extra ``onnx`` is missing; or ``calibrate``,
             ``target_prior`` or ``abstain`` is asked for where the run gives several labels an image.
 
-    Source: pooled heads, arXiv 2606.05740 (methods A.4); label shift by Bayes' rule.
+    Source: pooled heads, arXiv 2606.05740; label shift by Bayes' rule.
 
     Example:
         >>> export("missing")

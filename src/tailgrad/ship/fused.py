@@ -17,7 +17,7 @@ from tailgrad.models.multi_expert import ExpertHeads
 class PooledLinear(nn.Linear):
     """``z = W g + c`` of the mean over positions ``g = mean_{hw} F``.
 
-    Source: methods A.4(1).
+    Source: derived here; the heads are those of arXiv 2606.05740.
 
     Example:
         >>> PooledLinear(8, 3)(torch.zeros(2, 8, 4, 4)).shape
@@ -37,7 +37,7 @@ class GatedSum(nn.Module):
         weights: W_b [K, C] of each.
         bias: c [K].
 
-    Source: methods A.4(3).
+    Source: derived here; the heads are those of arXiv 2606.05740.
 
     Example:
         >>> squeeze, excite, weight = torch.zeros(2, 8), torch.zeros(8, 2), torch.ones(3, 8)
@@ -135,7 +135,7 @@ def fused(head: nn.Module) -> nn.Module:
     Returns:
         A copy in evaluation mode, of the same precision.
 
-    Source: methods A.4(1) and A.4(3).
+    Source: derived here; the heads are those of arXiv 2606.05740.
 
     Example:
         >>> head = BranchSum(8, 3).eval()

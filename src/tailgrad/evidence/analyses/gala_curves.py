@@ -14,7 +14,7 @@ size compared with that of the method ``settings.reference``, so that below 0 is
 re-balancing: ``inductive`` (marginal of validation images), ``transductive`` (of the test images, as
 released), ``transductive_tuned`` (tau tuned on validation images), each with ``_gain`` over the run's own.
 
-Source: arXiv 2403.09036; methods I.
+Source: arXiv 2403.09036.
 """
 
 from collections.abc import Mapping, Sequence

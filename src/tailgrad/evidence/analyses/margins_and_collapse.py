@@ -11,7 +11,7 @@ Figures: ``GROUP.METHOD.WHAT``, ``.change`` against ``settings.reference`` of th
 ``rank.A.B`` for ``settings.rank``: the rank correlation over methods of the accuracies of two groups, seed by
 seed.
 
-Source: arXiv 2312.02517 (in words); methods C.6.
+Source: arXiv 2312.02517 (in words).
 """
 
 from collections.abc import Mapping, Sequence
