@@ -114,6 +114,14 @@ def test_what_waits_is_counted_and_smoke_means_nothing() -> None:
     assert [content["size"] for content in ranked(sizes)["s"]] == ["full", "cpu", "first"]
 
 
+def test_of_sizes_with_as_many_seeds_the_one_with_more_splits_counts() -> None:
+    three, ten = ({"found": {"values": [0.1] * n, "high": 0.2}} for n in (3, 10))
+    few = record(claim(verdict="cannot be told", **three), size="cpu", seeds=1)
+    many = record(claim(verdict="confirmed", **ten), size="small", seeds=1)
+    assert [content["size"] for content in ranked([few, many])["s"]] == ["small", "cpu"]
+    assert "It beats `wider_head`" in told(few, many)
+
+
 def test_a_claim_that_asks_for_it_is_told_without_being_counted() -> None:
     asked = claim("focal", "confirmed", front=True), claim("ldam", "not confirmed", front=True)
     parts = told(record(*asked)).split("\n\n")

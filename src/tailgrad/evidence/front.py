@@ -46,7 +46,7 @@ class FrontClaim:
 
 
 def ranked(records: Sequence[Content]) -> dict[str, list[Content]]:
-    """The records of every study, best first: the full size, then the one with the most seeds.
+    """The records of every study, best first: the full size, then the one with the most seeds or splits.
 
     Smoke editions are left out: their verdicts mean nothing.
 
@@ -56,11 +56,17 @@ def ranked(records: Sequence[Content]) -> dict[str, list[Content]]:
         ['full', 'cpu']
     """
     found: dict[str, list[Content]] = {}
-    best = sorted(records, key=lambda c: (c["size"] == "full", len(c["seeds"])), reverse=True)
+    best = sorted(records, key=lambda c: (c["size"] == "full", _units(c)), reverse=True)
     for content in sorted(best, key=lambda c: str(c["study"])):
         if content["size"] != "smoke":
             found.setdefault(str(content["study"]), []).append(content)
     return found
+
+
+def _units(content: Content) -> int:
+    """Seeds, or splits where those are more: what the claims' figures are means of."""
+    found = [claim["found"] for claim in content.get("claims", ()) if claim["found"] is not None]
+    return max((len(content["seeds"]), *(len(one.get("values", ())) for one in found)))
 
 
 def front(records: Sequence[Content]) -> Iterator[str]:
