@@ -9,7 +9,7 @@ import torch
 from tailgrad.evidence import Lab
 from tailgrad.evidence.analyses import threshold_gains
 from tailgrad.evidence.analyses.choice_by_validation import choice_table, choose
-from tailgrad.evidence.analyses.conflict_geometry import criteria, moved
+from tailgrad.evidence.analyses.conflict_geometry import _trained_figures, _trained_table, criteria, moved
 from tailgrad.evidence.analyses.linear_probe import balanced_index, probe
 from tailgrad.evidence.analyses.small_training import balanced_losses, small_network
 from tailgrad.evidence.analyses.threshold_gains import explained
@@ -69,6 +69,29 @@ def test_class_weights_leave_conflict_and_focal_does_not() -> None:
     }
     assert moved(found["class weights"], found["plain"]) < 1e-5
     assert moved(found["focal"], found["plain"]) > 1e-3
+
+
+def _excesses(number: int, shift: float = 0.0) -> list[np.ndarray]:
+    """Excess conflict of three classes, one matrix a seed, all entries moved by as much."""
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(3, 3)) + shift for _ in range(number)]
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_a_method_that_changes_nothing_moves_as_much_as_another_seed(seeds: int) -> None:
+    """The same seeds of the same method: a run is nearer to its own twin than to another seed's."""
+    trained = {"baseline": _excesses(seeds), "twin": _excesses(seeds), "far": _excesses(seeds, 100.0)}
+    figures = _trained_figures(trained, "baseline")
+    assert figures["moved.twin"].values == pytest.approx([0.0] * seeds)
+    pairs = ~np.eye(3, dtype=bool)
+    usual = trained["baseline"]
+    for s, found in enumerate(figures["moved.far"].values):
+        there = usual[(s + 1) % seeds]
+        wanted = np.abs(usual[s] + 100 - there)[pairs].mean() - np.abs(usual[s] - there)[pairs].mean()
+        assert found == pytest.approx(wanted)
+    assert figures["excess.far"].values == pytest.approx([100.0] * seeds)
+    distances = {row[0]: row[-1] for row in _trained_table(trained, "baseline").rows}
+    assert distances["twin"] == distances["baseline"] != "0.000"
 
 
 def test_what_tuning_explains_is_what_is_lost_of_the_gain() -> None:
