@@ -1,6 +1,8 @@
 """Two classes, a linear network at zero: every first step has a closed form to hold the descent against."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tailgrad.evidence import read_study
 from tailgrad.evidence.analyses.class_descent import Descent, descend, normalised, plain
 from tailgrad.evidence.analyses.small_sets import Part, small_set
 
@@ -97,3 +100,12 @@ def test_a_small_set_is_the_same_for_the_same_seed_and_keeps_the_test_part() -> 
 def _counts(target: Tensor) -> list[int]:
     found: list[int] = target.bincount().tolist()
     return found
+
+
+def test_the_claim_about_balance_is_about_the_mean_where_single_seeds_rise() -> None:
+    results = Path(__file__).parents[2] / "results" / "f01-minority-initial-drop.cpu" / "evidence.json"
+    spares = {claim["id"]: claim for claim in json.loads(results.read_text())["claims"]}["balance-spares"]
+    text = {claim.id: claim.text for claim in read_study("f01-minority-initial-drop").claims}[
+        "balance-spares"
+    ]
+    assert "on average" in text or max(spares["found"]["values"]) < spares["below"]
