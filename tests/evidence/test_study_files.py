@@ -134,6 +134,16 @@ def test_levels_and_gains_of_classes_are_those_of_the_printed_table(name: str, g
         assert claims[f"{kind}-{printed_name}"].printed == pytest.approx(y - x, abs=1e-9)
 
 
+def test_no_gain_printed_for_other_images_or_another_network_refutes_a_smaller_one() -> None:
+    for name, groups in (
+        ("csba-infrared", {"enlarged", "paper", "small"}),
+        ("csba-cifar10-lt", {"resnet32"}),
+    ):
+        gains = [claim for claim in read_study(name).claims if claim.group in groups and claim.near is None]
+        assert gains
+        assert [claim.id for claim in gains if claim.printed is not None] == []
+
+
 def test_table_9_and_the_sizes_are_those_of_the_paper() -> None:
     claims = _claims("csba-pv")
     table_9 = {"focal": (0.320, 0.812), "class_heads": (0.480, 0.865)}
