@@ -11,8 +11,9 @@ import pytest
 
 from tailgrad.evaluate import ReliabilityOptions, evaluate_reliability
 from tailgrad.evaluate.softmax import softmax
-from tailgrad.evidence.analyses.reliability import analyse, values_of, weighted_ece
+from tailgrad.evidence.analyses.reliability import _figures, analyse, values_of, weighted_ece
 from tailgrad.evidence.lab import Lab
+from tailgrad.evidence.measured import measured
 from tailgrad.types import ClassInfo
 
 INFO = ClassInfo(("often", "some", "rare"), (90, 30, 6))
@@ -67,6 +68,17 @@ def test_figures_are_means_over_runs_with_changes_against_the_reference(tmp_path
     assert [row[0] for row in found.tables[0].rows] == ["ce", "scaled", "other"]
     for claimed in ("ce.half.marginal.tail", "other.half.larger", "ce.val.class.size", "ce.gain_tail"):
         assert claimed in found.figures
+
+
+def test_a_figure_that_the_first_split_lacks_is_that_of_the_others() -> None:
+    """Where no tail image is answered there is no gain of the tail, in whichever split that is."""
+    gains = [float("nan"), 0.1, 0.3]
+    runs = [
+        measured({"seed": 0, "split_seed": split, "own_test": True, "test": {}}, {"gain_tail": gain})
+        for split, gain in enumerate(gains)
+    ]
+    for own in (runs, runs[::-1]):
+        assert sorted(_figures({"ce": own}, "ce")["ce.gain_tail"].values) == pytest.approx([0.1, 0.3])
 
 
 def test_values_follow_from_the_evaluation() -> None:
