@@ -52,6 +52,32 @@ def test_rebalancing_is_that_of_the_released_code(run: RunFolder) -> None:
     assert found["inductive"] == pytest.approx(np.mean(predicted == [0, 1, 2, 2]))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_tau_tuned_on_a_long_tail_is_right_for_balanced_test_images(seed: int) -> None:
+    """Classifiers that still lean to frequent classes; the best tau is found on the test images by trying."""
+    random, counts = np.random.default_rng(seed), np.round(1000 * 100 ** (-np.arange(10) / 9)).astype(int)
+    val, test = (_leaning(np.repeat(np.arange(10), n), counts, random) for n in (counts, 400))
+    tried = {tau / 10: _right(_divided(test.logits, tau / 10), test) for tau in range(31)}
+    tuned = gala_curves.rebalanced(val, counts)["transductive_tuned"]
+    assert _right(tuned.transform(test.logits), test) > max(tried.values()) - 0.008
+    assert min(float(tuned.tau), max(tried, key=lambda tau: tried[tau])) >= 1, "it leans to frequent classes"
+
+
+def _leaning(target: np.ndarray, counts: np.ndarray, random: np.random.Generator) -> Part:
+    logits = 1.6 * random.normal(size=(len(target), 10)) + 0.3 * np.log(counts)
+    logits[np.arange(len(target)), target] += 3.2
+    return Part(torch.tensor(logits), torch.tensor(target))
+
+
+def _divided(logits: torch.Tensor, tau: float) -> torch.Tensor:
+    shares = logits.softmax(1)
+    return shares / shares.sum(0) ** tau
+
+
+def _right(scores: torch.Tensor, part: Part) -> float:
+    return float((scores.argmax(1) == part.target).double().mean())
+
+
 @pytest.mark.parametrize(
     ("curve", "slope"),
     [((3.0, 2.0, 1.0), 1.0), ((1.0, 2.0, 3.0), -1.0), ((2.0, 2.0, 2.0), 0.0), ((np.nan, 2.0, 1.0), 1.0)],
