@@ -1,6 +1,7 @@
 """The analysis of reliability: its figures on made-up runs, against direct computation."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tailgrad.checks import InputError
 from tailgrad.evaluate import ReliabilityOptions, evaluate_reliability
 from tailgrad.evaluate.softmax import softmax
 from tailgrad.evidence.analyses.reliability import _figures, analyse, values_of, weighted_ece
@@ -95,6 +97,13 @@ def test_values_follow_from_the_evaluation() -> None:
     assert found["val.larger"] == pytest.approx(whole.conformal[2].size.value - whole.conformal[0].size.value)
     assert found["half.class.tail"] > found["half.marginal.tail"]
     assert found["half.larger"] == pytest.approx(found["half.class.size"] - found["half.marginal.size"])
+
+
+def test_where_sets_cannot_be_made_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "crepes", None)
+    monkeypatch.setitem(sys.modules, "crepes.extras", None)
+    with pytest.raises(InputError, match="must have the package crepes"):
+        values_of(part(0, (30, 10, 3)), part(1, (20, 20, 20)), INFO, ReliabilityOptions(alpha=0.2), 2)
 
 
 @pytest.mark.parametrize("seed", range(3))

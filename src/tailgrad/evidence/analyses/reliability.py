@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tailgrad.checks import InputError
 from tailgrad.evaluate import Conformal, Reliability, conformal, evaluate_reliability
 from tailgrad.evaluate.reliability import ReliabilityOptions
 from tailgrad.evaluate.softmax import softmax
@@ -97,6 +98,9 @@ def values_of(
         options: with alpha.
         splits: how often the test images are cut into halves.
 
+    Raises:
+        InputError: conformal sets cannot be made.
+
     Example: see ``tests/evidence/test_reliability.py``.
     """
     found = evaluate_reliability(val, test, classes, options)
@@ -127,7 +131,10 @@ def _gain(one: Any) -> float:
 
 
 def _way(found: Reliability, name: str) -> Conformal:
-    return next(sets for sets in found.conformal if sets.way == name)
+    sets = found.way(name)
+    if sets is None:
+        raise InputError(found.no_sets)
+    return sets
 
 
 def weighted_ece(
