@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tailgrad.evidence import Lab
+from tailgrad.data import load_images, open_source
+from tailgrad.evidence import Lab, read_study
 from tailgrad.evidence.analyses import threshold_gains
 from tailgrad.evidence.analyses.choice_by_validation import choice_table, choose
 from tailgrad.evidence.analyses.conflict_geometry import _trained_figures, _trained_table, criteria, moved
@@ -40,6 +41,22 @@ def test_a_dead_feature_does_not_stop_a_probe() -> None:
     train, labels = _planted(0, 90, 6.0)
     train[:, 9] = 5.0
     assert (probe(train, labels, train) == labels).mean() > 0.9
+
+
+def test_what_the_probe_spares_is_a_check_since_pixels_do_as_well() -> None:
+    """A probe of as many balanced images needs no network: the classifier is sure to lose more."""
+    source = open_source("digits-lt")
+    given = np.array(source.given)
+    train, test = (np.flatnonzero(given == part) for part in ("train", "test"))
+    train = train[balanced_index(source.labels[train], seed=0)]
+    pixels = [
+        load_images(source, index, (8, 8)).float().mean(1).flatten(1).double().numpy()
+        for index in (train, test)
+    ]
+    right = probe(pixels[0], source.labels[train], pixels[1]) == source.labels[test]
+    assert right.mean() > 0.94, "as on the features of if50"
+    claims = {claim.id: claim for claim in read_study("f34-imbalanced-features").claims}
+    assert claims["classifier-loses-more"].kind == "check"
 
 
 def test_probes_are_balanced_by_the_rarest_class() -> None:
