@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tailgrad.evidence import read_study
 from tailgrad.evidence.analyses.small_sets import Part
 from tailgrad.evidence.analyses.small_training import plain_losses, small_network
 from tailgrad.evidence.analyses.two_ways_to_balance import both_ways, example_gradients, moments
@@ -63,3 +64,18 @@ def test_weights_have_the_larger_variance_where_gradients_are_equally_long() -> 
     assert squares == pytest.approx({"weights": (4 / 4) * (1 / 3 + 1), "sampling": 1.0})
     variances = {way: moments(gradients, *both)[1] for way, both in ways.items()}
     assert variances["weights"] > variances["sampling"]
+
+
+def test_the_variance_at_the_start_is_a_check_since_the_counts_give_it() -> None:
+    """Gradients that are equally long and at right angles: ``N / K^2 sum_c 1 / n_c``, less what both lack."""
+    plan = read_study("f08-two-ways-to-balance")
+    counts = plan.settings["counts"]
+    target = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    ways = both_ways(counts, target)
+    wide, narrow = (
+        moments(torch.eye(len(target)).double(), *ways[way])[1] for way in ("weights", "sampling")
+    )
+    claim = next(one for one in plan.claims if one.figure == "variance_ratio.start")
+    assert wide / narrow == pytest.approx(sum(counts) / 100 * sum(1 / n for n in counts), rel=0.03)
+    assert wide / narrow > 1.9 * claim.threshold
+    assert claim.kind == "check"
