@@ -67,6 +67,26 @@ def test_figures_are_the_differences_they_say(lab: Lab, name: str, value: float)
     assert found.values == pytest.approx([value, value])
 
 
+def test_shares_are_of_what_was_recognised_without_noise(lab: Lab) -> None:
+    found = analyse(lab).figures["ce.tail_share_interaction"]
+    first = (0.5 - 0.1) / 0.5 - (0.9 - 0.6) / 0.9
+    second = (0.52 - 0.12) / 0.52 - (0.92 - 0.62) / 0.92
+    assert found.values == pytest.approx([first, second])
+
+
+def test_a_split_without_anything_to_lose_has_no_share(tmp_path: Path) -> None:
+    def cells(low: list[float]) -> Lab:
+        where = tmp_path / str(len(list(tmp_path.iterdir())))
+        for name, noise, factor in (("a", 0.0, 1), ("b", 0.4, 1), ("c", 0.0, 20), ("d", 0.4, 20)):
+            recalls = [[0.9, 0.5, 0.5, tail if name == "c" else tail / 2] for tail in low]
+            write_group(where, name, noise, factor, {"ce": recalls})
+        return Lab(where / "lab", {}, {name: where / name for name in "abcd"})
+
+    some = analyse(cells([0.0, 0.4, 0.8])).figures
+    assert some["ce.tail_share_interaction"].values == pytest.approx([0.5, 0.5])
+    assert "ce.tail_share_interaction" not in analyse(cells([0.0, 0.0])).figures
+
+
 def test_the_table_shows_every_group_and_how_many_labels_were_wrong(lab: Lab) -> None:
     rows = analyse(lab).tables[0].rows
     assert len(rows) == 8
@@ -83,6 +103,6 @@ def test_a_group_without_cross_entropy_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_study_runs_at_its_smallest(tmp_path: Path) -> None:
     evidence = reproduce("noise-imbalance", size="smoke", out=tmp_path / "noise")
-    assert len(evidence.verdicts) == 4
+    assert len(evidence.verdicts) == 5
     runs = evidence.content["groups"]["tail-40"]["runs"]
     assert {run["split_seed"] for run in runs} == {0, 1}

@@ -100,7 +100,21 @@ def _costs(cells: Sequence[Cell], part: str, classes: Sequence[int]) -> dict[str
         more = {unit: worst[unit] - even[unit] for unit in worst if unit in even}
         what = f"{part} recall lost to noise, under the most imbalance less under the least"
         found[f"{method}.{part}_interaction"] = _figure(more, runs, what)
+        found |= _shares(cells, method, part, classes)
     return found
+
+
+def _shares(cells: Sequence[Cell], method: str, part: str, classes: Sequence[int]) -> dict[str, Figure]:
+    """The same of the share that is lost: a class that is hardly recognised has little to lose."""
+    lost: list[dict[Unit, float]] = []
+    for factor in (max, min):
+        clean, noisy = (_pick(cells, noise, factor).runs[method] for noise in (min, max))
+        both = {unit: recall_of(clean[unit], classes) for unit in clean if unit in noisy}
+        lost.append({u: 1 - recall_of(noisy[u], classes) / value for u, value in both.items() if value > 0})
+    more = {unit: lost[0][unit] - lost[1][unit] for unit in lost[0] if unit in lost[1]}
+    what = f"share of {part} recall lost to noise, under the most imbalance less under the least"
+    runs = _pick(cells, max, max).runs[method]
+    return {f"{method}.{part}_share_interaction": _figure(more, runs, what)} if more else {}
 
 
 def _against_reference(cells: Sequence[Cell], part: str, classes: Sequence[int]) -> dict[str, Figure]:
