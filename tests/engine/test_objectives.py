@@ -19,7 +19,7 @@ from tailgrad.engine import (
 )
 from tailgrad.engine.learner import plain_objective
 from tailgrad.heads import Linear
-from tailgrad.losses import CrossEntropyLoss, NTXentLoss
+from tailgrad.losses import CrossEntropyLoss, NTXentLoss, RIDELoss
 from tailgrad.models import BBN, CifarResNet, Classifier, create_model
 from tailgrad.types import Batch
 
@@ -200,3 +200,18 @@ def test_joint_training_works_on_a_real_classifier() -> None:
     images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
     value = supervised_step(learner, Batch(images, torch.tensor([0, 2]), torch.arange(2)))
     assert torch.isfinite(value)
+
+
+@pytest.mark.parametrize("weights", ["none", "inverse"])
+def test_one_loss_an_example_has_the_mean_of_a_loss_of_experts(weights: str) -> None:
+    options = {"weights": weights, "normalizer": "weights"}
+    mean, each = (
+        RIDELoss([100, 10, 1], base_options=options, factor=0.5, reduction=reduction).double()
+        for reduction in ("mean", "none")
+    )
+    experts = 4 * torch.randn(3, 6, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    target = torch.tensor([0, 1, 2, 0, 0, 1])
+    learner = Learner.plain(nn.Linear(1, 1), each, lr=0.1)
+    found = learner.loss_at(experts, target)
+    assert found.shape == (6,)
+    torch.testing.assert_close(found.mean(), mean(experts, target))

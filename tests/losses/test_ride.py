@@ -7,6 +7,7 @@ from scipy.special import rel_entr, softmax
 
 from tailgrad.checks import InputError
 from tailgrad.losses import CrossEntropyLoss, DotRegressionLoss, LDAMLoss, RIDELoss
+from tailgrad.losses.each import loss_or_each
 
 COUNTS = [100, 10, 1]
 
@@ -79,6 +80,7 @@ def test_options_epochs_and_corrections_reach_the_base() -> None:
             module.set_epoch(epoch)
         torch.testing.assert_close(loss(experts, TARGET), sum(base(logits, TARGET) for logits in experts))
     assert loss.correction() == base.correction()
+    assert loss.weighting is loss.base.weighting, "what tells class weights apart reads them here"
     assert RIDELoss(COUNTS).correction() is None
 
 
@@ -105,3 +107,23 @@ def test_bad_options(options: dict[str, object], message: str) -> None:
 def test_a_single_classifier_is_refused() -> None:
     with pytest.raises(InputError, match=r"\[E, N, K\], got torch.float64 \[6, 3\]; use a MultiExpert model"):
         RIDELoss(COUNTS)(_experts(0)[0], TARGET)
+
+
+@pytest.mark.parametrize("target", [TARGET, torch.eye(3, dtype=torch.float64)[TARGET]])
+@pytest.mark.parametrize("normalizer", ["weights", "batch"])
+def test_one_loss_an_example_averages_to_the_mean_of_weights_and_diversity(
+    target: torch.Tensor, normalizer: str
+) -> None:
+    options = {"weights": "inverse", "normalizer": normalizer}
+    mean, each = (
+        RIDELoss(COUNTS, base_options=options, factor=0.5, r=0.5, reduction=reduction).double()
+        for reduction in ("mean", "none")
+    )
+    experts = _experts(4)
+    found = loss_or_each(each, experts, target)
+    assert found.shape == (6,)
+    torch.testing.assert_close(found.mean(), mean(experts, target))
+    weights = torch.tensor([111 / (3 * n) for n in COUNTS], dtype=torch.float64)[TARGET]
+    own = sum(weights * torch.nn.functional.cross_entropy(z, TARGET, reduction="none") for z in experts)
+    scale = 6 / weights.sum() if normalizer == "weights" else 1.0
+    torch.testing.assert_close(found - each(experts, target), (scale - 1) * own, rtol=1e-6, atol=1e-6)

@@ -12,7 +12,7 @@ from tailgrad.distributed import as_one_process, for_averaging, rows_of_all
 from tailgrad.engine.compiled import Compiled
 from tailgrad.engine.examples import Examples
 from tailgrad.engine.schedule import Schedule
-from tailgrad.losses.each import each_of_mean
+from tailgrad.losses.each import loss_or_each
 from tailgrad.types import Batch, Inputs, Output
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ class Learner:
         everyone, own = rows_of_all(seen.movedim(examples, 0))
         targets, _ = rows_of_all(target)
         with as_one_process():
-            value: Tensor = self.loss(everyone.movedim(0, examples), targets)
+            value = loss_or_each(self.loss, everyone.movedim(0, examples), targets)
             if value.ndim:
-                return each_of_mean(self.loss, value, targets)[own]
+                return value[own]
         for_averaging(everyone)
         return value
 

@@ -5,6 +5,30 @@ from torch import Tensor, nn
 from tailgrad.losses.targets import mix, of_labels
 
 
+def loss_or_each(loss: nn.Module, seen: Tensor, target: Tensor) -> Tensor:
+    """The loss of what it takes; where it is one an example, their mean is the loss's own mean.
+
+    A loss in which class weights divide a part only has a method ``each_of_mean`` of its own.
+
+    Args:
+        loss: of any reduction.
+        seen: what the loss takes: logits or features [N, ...], logits of experts [E, N, K].
+        target: class indices [N] or probabilities [N, K].
+
+    Example:
+        >>> import torch
+        >>> from tailgrad.losses import CrossEntropyLoss
+        >>> loss_or_each(CrossEntropyLoss(), torch.zeros(4, 2), torch.tensor([0, 0, 0, 1]))
+        tensor(0.6931)
+    """
+    of_parts = getattr(loss, "each_of_mean", None)
+    if of_parts is not None and getattr(loss, "reduction", "mean") == "none":
+        each: Tensor = of_parts(seen, target)
+        return each
+    value: Tensor = loss(seen, target)
+    return each_of_mean(loss, value, target) if value.ndim else value
+
+
 def each_of_mean(loss: nn.Module, losses: Tensor, target: Tensor) -> Tensor:
     """``N w_y l_i / sum_j w_{y_j}`` for a loss that divides by its weights, else the losses as they are.
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from tailgrad.checks import InputError, in_range, one_of
 from tailgrad.losses.arguments import required_counts
 from tailgrad.losses.cross_entropy import CrossEntropyLoss
+from tailgrad.losses.each import each_of_mean
 from tailgrad.losses.ldam import LDAMLoss
 from tailgrad.losses.targets import check_tensor
-from tailgrad.losses.weighting import check_reduction, reduce
+from tailgrad.losses.weighting import ClassWeighting, check_reduction, reduce
 from tailgrad.settings import Settings
 from tailgrad.types import Correction
 
@@ -87,6 +88,25 @@ class RIDELoss(Settings, nn.Module):
 
     def forward(self, experts: Tensor, target: Tensor) -> Tensor:
         """The loss of the experts' logits [E, N, K] for class indices [N] or probabilities [N, K]."""
+        losses, diversity = self._parts(experts, target)
+        return losses if diversity is None else losses + diversity
+
+    def each_of_mean(self, experts: Tensor, target: Tensor) -> Tensor:
+        """The losses [N] of ``reduction="none"``, scaled so that their plain mean is that of ``"mean"``.
+
+        The base's mean may divide by class weights; that of the diversity divides by N.
+        """
+        losses, diversity = self._parts(experts, target)
+        losses = each_of_mean(self.base, losses, target)
+        return losses if diversity is None else losses + diversity
+
+    @property
+    def weighting(self) -> ClassWeighting:
+        """The class weights of the base."""
+        return cast("ClassWeighting", self.base.weighting)
+
+    def _parts(self, experts: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Losses of the base over all experts and the weighted diversity, both reduced."""
         check_tensor("experts", experts)
         if experts.ndim != 3 or not experts.numel() or not experts.is_floating_point():
             raise InputError(
@@ -96,11 +116,11 @@ class RIDELoss(Settings, nn.Module):
         experts = experts.to(torch.promote_types(experts.dtype, torch.float32))
         losses = torch.stack([self.base(logits, target) for logits in experts]).sum(0)
         if self.factor == 0:
-            return losses
+            return losses, None
         temperatures = self.temperatures.to(experts.dtype)
         strength = self.factor * temperatures.mean() ** 2
         diversity = reduce(_divergences(experts / temperatures), None, self.reduction)
-        return losses + strength * diversity
+        return losses, strength * diversity
 
     def correction(self) -> Correction | None:
         """That of the base."""
