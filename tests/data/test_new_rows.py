@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailgrad.checks import InputError
-from tailgrad.data.new_rows import NewRows, open_new_rows
+from tailgrad.data.new_rows import NewRows, open_new_rows, open_new_tables, row_places
 from tailgrad.data.table import open_table
 from tailgrad.data.table_encoding import UNSEEN, TableEncoding
 
@@ -114,3 +114,13 @@ def test_numbers_that_are_all_blank_texts_are_missing(blank: str | None) -> None
     new = open_new_rows(pa.table({"age": pa.array([blank, blank], pa.string())}), encoding)
     assert new.remarks == ("column 'age': 2 rows without a value, taken as the training median",)
     assert new.encoded.numbers.tolist() == [[0.0], [0.0]]
+
+
+def test_a_file_that_is_given_twice_is_there_twice(tmp_path: Path) -> None:
+    for name, text in (("a", "x,y\n1,no\n2,yes\n"), ("b", "x,y\n3,no\n")):
+        (tmp_path / f"{name}.csv").write_text(text)
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    found = open_new_tables([a, b, str(a)], encoding_of(a), print)
+    rows = [(f"{a}#0", "no"), (f"{a}#1", "yes")]
+    assert row_places(found) == [*rows, (f"{b}#0", "no"), *rows]
+    assert [len(each.encoded.numbers) for _, each in found] == [2, 1, 2]

@@ -140,6 +140,7 @@ def test_what_was_made_up_is_said(runs: dict[str, RunFolder], tmp_path: Path) ->
 
     found = predict(runs["ce"].path, [tmp_path / "new.csv"], console=Listener())  # type: ignore[arg-type]
     assert len(found) == 2
+    assert predict(runs["ce"].path, [tmp_path / "new.csv"] * 2) == found * 2
     told = "\n".join(lines)
     for words in ("'town': 1 row with a category", "'age': 1 row without", "'more' was not trained with"):
         assert words in told

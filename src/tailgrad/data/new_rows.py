@@ -83,8 +83,10 @@ def open_new_rows(table: Any, encoding: TableEncoding) -> NewRows:
 
 def open_new_tables(
     tables: Sequence[str | Path], encoding: TableEncoding, say: Callable[[str], None]
-) -> dict[str, NewRows]:
-    """Read the rows of several files, by the name of the file; what was made up for them is said.
+) -> list[tuple[str, NewRows]]:
+    """The name and the rows of each file, in the order given; what was made up for them is said.
+
+    A file that is given twice is there twice, as an image is.
 
     Args:
         tables: CSV or parquet files.
@@ -101,27 +103,27 @@ def open_new_tables(
         ...
         tailgrad.checks.InputError: tables must hold at least one file, got none; give a CSV or parquet file
     """
-    opened = {str(table): open_new_rows(table, encoding) for table in tables}
+    opened = [(str(table), open_new_rows(table, encoding)) for table in tables]
     if not opened:
         raise InputError("tables must hold at least one file, got none; give a CSV or parquet file")
-    for name, rows in opened.items():
+    for name, rows in opened:
         for remark in rows.remarks:
             say(f"{name}: {remark}")
     return opened
 
 
-def row_places(opened: Mapping[str, NewRows]) -> list[tuple[str, str]]:
+def row_places(opened: Iterable[tuple[str, NewRows]]) -> list[tuple[str, str]]:
     """``file#i`` of every row, counted from 0 below the header, and its label, empty where it has none.
 
     Example:
         >>> import numpy as np
         >>> rows = Encoded(np.zeros((2, 1), np.float32), np.zeros((2, 0), np.int64), {}, {})
-        >>> row_places({"new.csv": NewRows(rows, (), ())})
+        >>> row_places([("new.csv", NewRows(rows, (), ()))])
         [('new.csv#0', ''), ('new.csv#1', '')]
     """
     return [
         (f"{name}#{i}", rows.labels[i] if rows.labels else "")
-        for name, rows in opened.items()
+        for name, rows in opened
         for i in range(len(rows.encoded.numbers))
     ]
 

@@ -1,6 +1,6 @@
 """Classes of new rows of a table by a trained run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,7 @@ def predict_rows(
     folder, talk = RunFolder(Path(run)), Talk(console)
     config, encoding = folder.config(), load_encoding(Path(run) / ENCODING)
     opened = open_new_tables(tables, encoding, talk)
-    inputs = [as_inputs(rows.encoded) for rows in opened.values()]
+    inputs = [as_inputs(rows.encoded) for _, rows in opened]
     if config.estimator.name == NONE:
         network = restore(folder.path)
         logits, chain = _by_network(network, inputs), network.posthoc
@@ -88,12 +88,15 @@ def classify_rows(
     Example: see ``predict``.
     """
     opened = open_new_tables(tables, encoding, Talk(console))
-    logits = _by_network(network, [as_inputs(rows.encoded) for rows in opened.values()])
+    logits = _by_network(network, [as_inputs(rows.encoded) for _, rows in opened])
     return _predictions(opened, encoding.classes, _after(network.posthoc, logits), focus)
 
 
 def _predictions(
-    opened: Mapping[str, NewRows], names: Sequence[str], logits: Tensor, focus: tuple[int, float] | None
+    opened: Sequence[tuple[str, NewRows]],
+    names: Sequence[str],
+    logits: Tensor,
+    focus: tuple[int, float] | None,
 ) -> list[Prediction]:
     chances: NDArray[np.float64] = torch.softmax(logits.double(), 1).numpy()
     best = chances.argmax(1) if focus is None else apply_threshold(chances, *focus)

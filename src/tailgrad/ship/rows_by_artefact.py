@@ -38,7 +38,7 @@ def rows_by_artefact(
     judge = judge_of(artefact, wish)
     opened = open_new_tables(tables, encoding, say)
     logits = np.concatenate(
-        [artefact.logits(one) for rows in opened.values() for one in batches(row_feed(rows.encoded), BATCH)]
+        [artefact.logits(one) for _, rows in opened for one in batches(row_feed(rows.encoded), BATCH)]
     )
     places = row_places(opened)
     found = judge([name for name, _ in places], logits)
