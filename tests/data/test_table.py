@@ -114,13 +114,27 @@ def test_a_column_of_parts_is_the_split_and_no_feature() -> None:
     source = open_table(frame, "y")
     assert source.given.count("test") == 2
     assert [c.name for c in source.items.columns] == ["x"]  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="got 'tset' in row 7; correct it, or rename the column"):
+    with pytest.raises(InputError, match="got 'tset' in row 6, counted from 0; correct it, or rename"):
         open_table(frame.set_column(1, "split", pa.array(["train"] * 6 + ["tset"])), "y")
     blank = open_table(frame.set_column(1, "split", pa.array([None, *parts[1:]])), "y")
     assert [c.name for c in blank.items.columns] == ["x"]  # type: ignore[attr-defined]
     assert blank.given == ("", *source.given[1:])
     other = open_table(frame.set_column(1, "split", pa.array(["ours"] * 6 + ["banana"])), "y")
     assert [c.name for c in other.items.columns] == ["x", "split"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x,split,y\n1,train,a\n2,train,b\n3,tset,a\n",
+        "x,y\n1,a\n2,b\ninf,a\n",
+        "x,y\n1,a\n2,b\n3,\n",
+    ],
+    ids=["split", "number", "label"],
+)
+def test_every_error_counts_the_rows_of_a_file_alike(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"row 2\b"):
+        open_table(written(tmp_path, text), "y")
 
 
 def test_a_column_of_parts_that_is_dropped_or_the_target_is_no_split() -> None:

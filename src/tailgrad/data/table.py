@@ -270,11 +270,11 @@ def _given(table: pa.Table) -> list[str]:
     words = [str(word or "").strip().lower() for word in table[SPLIT].to_pylist()]
     if not any(word in PARTS for word in words):
         return []
-    for row, word in enumerate(words, 1):
+    for row, word in enumerate(words):
         if word and word not in PARTS:
             raise InputError(
-                f"column {SPLIT} must hold train, val, test or blank, got {word[:40]!r} in row {row}; "
-                "correct it, or rename the column if it is a feature"
+                f"column {SPLIT} must hold train, val, test or blank, got {word[:40]!r} in row {row}, "
+                "counted from 0; correct it, or rename the column if it is a feature"
             )
     return [PARTS.get(word, "") for word in words]
 
