@@ -94,6 +94,29 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path, name: str, text: str, s
         target_prior(tmp_path / name, NAMES, COUNTS)
 
 
+def test_classes_named_by_numbers(tmp_path: Path) -> None:
+    digits, counts = ("0", "1"), (1, 1)
+    for given_as in ({0: 0.75, 1: 0.25}, {np.int64(0): 0.75, "1": 0.25}):
+        assert target_prior(given_as, digits, counts) == (0.75, 0.25)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="must name a class once, got '0' twice"):
+        target_prior({0: 0.5, "0": 0.5}, digits, counts)  # type: ignore[dict-item]
+    file = tmp_path / "p.yaml"
+    file.write_text("'0': 0.75\n'1': 0.25\n")
+    assert target_prior(file, digits, counts) == (0.75, 0.25)
+    file.write_text("0: 0.75\n1: 0.25\n")
+    with pytest.raises(InputError, match=r"the key '0' is no text; put it in quotes at line 1.*; correct it"):
+        target_prior(file, digits, counts)
+
+
+@pytest.mark.parametrize("text", ["cat: 1e-3\ndog: 999e-3\nx=y: 0", "[1e-3, 0.999, 0]"])
+def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.yaml").write_text(text)
+    assert target_prior(tmp_path / "p.yaml", NAMES, COUNTS) == pytest.approx((0.001, 0.999, 0))
+    (tmp_path / "p.yaml").write_text(text.replace("1e-3", "often"))
+    with pytest.raises(InputError, match="got often for 'cat'; give a share"):
+        target_prior(tmp_path / "p.yaml", NAMES, COUNTS)
+
+
 shares = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(lambda p: [x / sum(p) for x in p])
 
 

@@ -129,15 +129,24 @@ def _of_file(path: Path, suffix: str) -> Mapping[str, Any] | Sequence[Any]:
     except InputError:
         raise
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(
-            f"target_prior must be a readable file, got {path}: {error}; check the path"
-        ) from error
+        remedy = "check the path" if isinstance(error, OSError) else "correct it"
+        raise InputError(f"target_prior must be a readable file, got {path}: {error}; {remedy}") from error
     if not isinstance(found, dict | list):
         raise InputError(
             f"target_prior must map classes to frequencies, got {type(found).__name__} in {path}; write "
             "class: frequency"
         )
-    return found
+    if isinstance(found, dict):
+        return {name: _number(value) for name, value in found.items()}
+    return [_number(value) for value in found]
+
+
+def _number(value: Any) -> Any:
+    """The number that a text is: YAML reads ``1e-3``, without a point, as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _of_json(path: Path) -> Any:
@@ -171,7 +180,13 @@ def _add(found: dict[str, float], name: str, value: str) -> None:
         ) from error
 
 
-def _in_order(given: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+def _in_order(mapping: Mapping[Any, Any], names: Sequence[str]) -> list[Any]:
+    given: dict[Any, Any] = {}
+    for key, value in mapping.items():
+        name = str(key) if isinstance(key, int | np.integer) else key  # classes may be named by numbers
+        if name in given:
+            raise InputError(f"target_prior must name a class once, got {name!r} twice; leave one out")
+        given[name] = value
     for name in given:
         if name not in names:
             raise InputError(
