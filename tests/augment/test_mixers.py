@@ -6,13 +6,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ks_2samp, kstest
+from scipy.stats import beta, ks_2samp, kstest
 from torch import Tensor
 from torchvision.transforms import v2
 
 from tailgrad import augment
 from tailgrad.augment import CMO, CutMix, Mixup, Remix
 from tailgrad.augment.boxes import random_boxes
+from tailgrad.augment.mixing import draw_share
 from tailgrad.checks import InputError
 from tailgrad.losses import CrossEntropyLoss
 
@@ -261,3 +262,15 @@ def test_targets_that_do_not_fit(name: str, target: list[Any], words: str) -> No
 def test_bad_input(make: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         make()
+
+
+@pytest.mark.parametrize("alpha", [1e-9, 1e-3, 3e-3, 0.0099])
+def test_shares_of_the_smallest_alphas_are_at_the_ends(alpha: float) -> None:
+    torch.manual_seed(0)
+    share = draw_share(alpha, torch.zeros(20_000, 1), per_example=True).double()
+    assert bool(((share >= 0) & (share <= 1)).all())
+    law = beta(alpha, alpha)
+    for low, high in ((0.0, 0.01), (0.01, 0.5), (0.5, 0.99), (0.99, 1.0)):
+        wanted = law.cdf(high) - law.cdf(low)
+        found = float(((share >= low) & (share <= high)).double().mean())
+        assert found == pytest.approx(wanted, abs=4 * (wanted / 20_000) ** 0.5 + 1e-9)

@@ -9,6 +9,9 @@ from tailgrad.augment.beside import beside
 from tailgrad.augment.boxes import random_boxes
 from tailgrad.checks import InputError, positive_counts
 
+UNDERFLOWS = 0.01
+"""Alpha below which both Gamma variables of PyTorch's Beta may be 0; it then gives a share of one half."""
+
 
 def count_classes(class_counts: Sequence[int] | None) -> int:
     """The number of classes K.
@@ -69,7 +72,16 @@ def draw_share(alpha: float, images: Tensor, *, per_example: bool) -> Tensor:
     n = len(images) if per_example else 1
     if alpha == 0:
         return torch.ones(n, device=images.device)
+    if alpha < UNDERFLOWS:
+        return beside(images, _extreme_share(alpha, n))
     return beside(images, torch.distributions.Beta(alpha, alpha).sample((n,)))
+
+
+def _extreme_share(alpha: float, n: int) -> Tensor:
+    """``g_1 / (g_1 + g_2)`` by logarithms, with ``g = h u^(1 / alpha)`` and h from Gamma(alpha + 1)."""
+    h = torch.distributions.Gamma(torch.tensor(alpha + 1, dtype=torch.float64), 1.0).sample((2, n)).log()
+    u = torch.rand(2, n, dtype=torch.float64).clamp(min=torch.finfo(torch.float64).tiny).log()
+    return (h[0] - h[1] + (u[0] - u[1]) / alpha).sigmoid().to(torch.get_default_dtype())
 
 
 def partner_of(
