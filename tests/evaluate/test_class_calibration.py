@@ -18,10 +18,18 @@ from tailgrad.types import ClassInfo
 
 
 def brute_force(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
-    """Bin by bin, each bin the values up to the next order statistic of the quantile grid."""
+    """Bin by bin, each bin the values up to the next order statistic of the quantile grid.
+
+    What fills a bin by itself begins one and ends it.
+    """
     ranked = np.sort(confidence)
+    bins = max(1, min(bins, len(ranked) // 2))
     last = len(ranked) - 1
-    edges = sorted({ranked[math.ceil(Fraction(last * b, bins))] for b in range(1, bins)})
+    ends = {ranked[math.ceil(Fraction(last * b, bins))] for b in range(1, bins)}
+    for value in set(ranked):
+        if Fraction(int((ranked == value).sum()), len(ranked)) >= Fraction(1, bins):
+            ends |= {value, *ranked[ranked < value][-1:]}
+    edges = sorted(ends)
     total = 0.0
     for low, high in zip([-np.inf, *edges], [*edges, np.inf], strict=True):
         inside = (confidence > low) & (confidence <= high)
@@ -71,6 +79,22 @@ def test_squared_bias_is_gone_where_the_plain_error_keeps_it() -> None:
 def test_one_bin_of_wrong_certainty_is_the_gap() -> None:
     found = debiased_calibration_error(np.full(9, 0.8), np.zeros(9), bins=15)
     assert found == pytest.approx(0.8)
+
+
+def test_a_value_that_fills_bins_hides_no_rarer_one() -> None:
+    """5 of 5 at 0.1 and 81 of 95 at 0.9 are right: over both together confidence and success agree."""
+    confidence, right = np.repeat([0.1, 0.9], [5, 95]), np.r_[np.ones(86), np.zeros(14)]
+    share = 81 / 95
+    wanted = math.sqrt(0.05 * 0.9**2 + 0.95 * ((0.9 - share) ** 2 - share * (1 - share) / 94))
+    assert debiased_calibration_error(confidence, right) == pytest.approx(wanted)
+    assert debiased_calibration_error(1 - confidence, 1 - right) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 16, 20, 29])
+def test_few_examples_that_are_all_wrong_leave_no_error_out(n: int) -> None:
+    """Bins of two or more hold all of them but for one at most."""
+    found = debiased_calibration_error(np.linspace(0.89, 0.91, n), np.zeros(n))
+    assert 0.89 * math.sqrt((n - 1) / n) <= found <= 0.91
 
 
 def made(n: int = 90, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:

@@ -49,8 +49,9 @@ def debiased_calibration_error(confidence: Floats, correct: NDArray[np.generic],
     """Root mean square gap between confidence and success, less what chance alone gives.
 
     ``sqrt(max(0, sum_b (n_b / N) [(conf_b - acc_b)^2 - acc_b (1 - acc_b) / (n_b - 1)]))`` over bins that hold
-    about as many values each; equal values share a bin, and a bin of one value counts 0. Of calibrated
-    probabilities the sum is 0 on average, where the plain error grows with the number of bins.
+    about as many values each, two at least; equal values share a bin, alone where they fill one, and a bin of
+    one value counts 0. Of calibrated probabilities the sum is 0 on average, where the plain error grows with
+    the number of bins.
 
     Args:
         confidence: probabilities [N] in [0, 1].
@@ -69,15 +70,23 @@ def debiased_calibration_error(confidence: Floats, correct: NDArray[np.generic],
         0.9
     """
     expected_calibration_error(confidence, correct, bins)  # refuses what does not fit
-    last, ends = len(confidence) - 1, np.arange(1, bins)
-    edges = np.sort(confidence)[-(-last * ends // bins)]  # whole numbers: no quantile is lost to rounding
-    which = np.searchsorted(np.unique(edges), confidence, side="left")
+    which = np.searchsorted(_edges(confidence, bins), confidence, side="left")
     size = np.bincount(which)
     some = size > 1
     mean = np.bincount(which, weights=confidence)[some] / size[some]
     share = np.bincount(which, weights=correct.astype(np.float64))[some] / size[some]
     squared = (mean - share) ** 2 - share * (1 - share) / (size[some] - 1)
     return math.sqrt(max(0.0, float((size[some] * squared).sum() / len(confidence))))
+
+
+def _edges(confidence: Floats, bins: int) -> Floats:
+    """The largest value of every bin but the last."""
+    bins = min(bins, max(1, len(confidence) // 2))
+    last, ends = len(confidence) - 1, np.arange(1, bins)
+    edges = np.sort(confidence)[-(-last * ends // bins)]  # whole numbers: no quantile is lost to rounding
+    values, counts = np.unique(confidence, return_counts=True)
+    full = np.flatnonzero(counts * bins >= len(confidence))
+    return np.unique(np.concatenate([edges, values[full], values[full[full > 0] - 1]]))
 
 
 def class_calibration(
