@@ -68,6 +68,16 @@ def test_the_sentence_ends_with_what_could_be_seen() -> None:
     assert " to " in conclude(crowd, own_test=True)["conclusion"].split("nothing under ")[1]
 
 
+def test_what_is_lower_is_not_lower_by_less_than_nothing() -> None:
+    low, high = by_seed([0.50, 0.51, 0.52, 0.51]), by_seed([0.60, 0.61, 0.62, 0.605])
+    up, down = (
+        conclude({"a": first, "b": second}, own_test=True)["conclusion"].split(". ")[0]
+        for first, second in ((low, high), (high, low))
+    )
+    assert up == "Over 4 seeds, b has a higher macro-F1 than a by +0.099 [+0.095, +0.103]"
+    assert down == "Over 4 seeds, b has a lower macro-F1 than a (-0.099 [-0.103, -0.095])"
+
+
 def test_where_nothing_varies_nothing_is_said_to_be_seen() -> None:
     found = conclude({"a": by_seed(LOW), "b": by_seed(LOW)}, own_test=True)
     row = headline(found)

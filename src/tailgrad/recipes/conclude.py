@@ -295,7 +295,7 @@ def _clause(row: Mapping[str, Any], metric: str) -> str:
         change += f" [{row['low']:+.3f}, {row['high']:+.3f}]"
     words = {
         "better": f"{row['method']} has a higher {metric} than {row['against']} by {change}",
-        "worse": f"{row['method']} has a lower {metric} than {row['against']} by {change}",
+        "worse": f"{row['method']} has a lower {metric} than {row['against']} ({change})",
     }
     between = f"whether {row['method']} differs from {row['against']} in {metric} cannot be told ({change})"
     return words.get(row["verdict"], between)
