@@ -210,6 +210,8 @@ def sizes(short):
         ({"classes": dict.fromkeys("abcdefg", 5)}, "'a', 'b', 'c', 'd', 'e' and 2 more: fewer than 20"),
         ({"unreadable": (("x", "why"),)}, "Replace or remove the 1 unreadable file,"),
         ({"duplicates": GroupCount(3, 8, 4, 1.3, ())}, "8 files lie in 3 groups, and a random 20 % test set"),
+        ({"duplicates": GroupCount(1, 2, 2, 0.32, ())}, "would on average hold 0.3 images with a copy"),
+        ({"duplicates": GroupCount(9, 80, 9, 12.4, ())}, "would on average hold 12 images with a copy"),
         ({"sizes": sizes(256)}, "--set data.size=224"),
         ({"sizes": sizes(100)}, "--set data.size=96"),
         ({"sizes": sizes(40)}, "train at their own size"),

@@ -102,10 +102,11 @@ def _duplicates(audit: "Audit") -> str:
     if not found.groups or audit.parts:
         return ""
     items = "files" if audit.table is None else "rows"
+    digits = 1 if found.expected_in_test < 9.95 else 0  # of one pair it is 0.32, which is not 0
     return (
         f"Keep copies together when splitting: {found.files} {items} lie in "
-        f"{_number(found.groups, 'group')}, and a random 20 % test set would hold about "
-        f"{found.expected_in_test:.0f} {noun(audit)}s with a copy outside it. tailgrad's "
+        f"{_number(found.groups, 'group')}, and a random 20 % test set would on average hold "
+        f"{found.expected_in_test:.{digits}f} {noun(audit)}s with a copy outside it. tailgrad's "
         "own split does this (drawn anew for each seed, and saved with its hash)."
     )
 
