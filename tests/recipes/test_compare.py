@@ -373,3 +373,36 @@ def test_a_run_that_diverges_does_not_stop_the_others(
     failed = tmp_path / "s" / "runs" / "photos.quick.ce.split0.seed0" / "failure.json"
     assert "loss is nan at step 1" in failed.read_text()
     assert "loss is nan at step 1" in (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_cannot_be_had_does_not_stop_the_others(
+    photos: Path, fast: dict[str, Any], tmp_path: Path
+) -> None:
+    tiny = merge(fast, {"model": {"name": "resnet32"}, "data": {"size": 16}, "train": {"epochs": 1}})
+    twice = {"loss": {"name": "balanced_softmax"}, "sampler": {"name": "class_balanced"}}
+    methods: dict[str, Any] = {"focal": "focal", "twice": twice, "ce": "ce"}
+    given: dict[str, Any] = {"seeds": 1, "regime": "quick", "out": tmp_path / "s"}
+    with pytest.raises(
+        InputError, match=r"1 of 3 runs failed, .* are kept: twice seed 0: .*correct"
+    ) as refusal:
+        compare(photos, methods, overrides=tiny, **given)
+    assert isinstance(refusal.value.__cause__, InputError)
+    finished = {path.parent.name.split(".")[2] for path in tmp_path.glob("s/runs/*/result.json")}
+    assert finished == {"focal", "ce"}
+    del methods["twice"]
+    assert compare(photos, methods, overrides=tiny, resume=True, **given).comparison["rows"]
+
+
+def test_a_study_with_another_configuration_ends_before_it_trains(
+    photos: Path, fast: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = merge(fast, {"model": {"name": "resnet32"}, "data": {"size": 16}, "train": {"epochs": 1}})
+    given: dict[str, Any] = {"seeds": 1, "regime": "quick", "out": tmp_path / "s"}
+    compare(photos, ["focal"], overrides=tiny, **given)
+    (begun,) = tmp_path.glob("s/runs/*/result.json")
+    begun.unlink()
+    trained: list[str] = []
+    monkeypatch.setattr(StudyRuns, "train", lambda _, config: trained.append(config.method))
+    with pytest.raises(InputError, match=r"^optim.lr must stay as the run"):
+        compare(photos, ["ce", "focal"], overrides=merge(tiny, {"optim": {"lr": 0.5}}), resume=True, **given)
+    assert not trained

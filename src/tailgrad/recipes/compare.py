@@ -22,6 +22,7 @@ from tailgrad.recipes.config import METHOD_KEYS, Config
 from tailgrad.recipes.configure import configure
 from tailgrad.recipes.crew import refuse_crew
 from tailgrad.recipes.crossed import with_crossed
+from tailgrad.recipes.folder_lock import Held
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.jobs import check_jobs
 from tailgrad.recipes.many_runs import failure, run_many, title
@@ -209,20 +210,44 @@ def _results(runs: StudyRuns, plans: Sequence[Config], spread: Spread) -> dict[s
             run_many(runs, plans, workers)
     results: dict[str, list[dict[str, Any]]] = {config.method: [] for config in plans}
     failed: dict[str, dict[str, Any]] = {}
+    first_error: Exception | None = None
     pending = [config for config in plans if not runs.finished(config)]
     runs.talk.is_study = True
+    runs.begin(pending)
     for config in plans:
         runs.talk.runs_left, runs.talk.work_left = max(1, len(pending)), _work(runs, pending)
-        try:
+        if error := _error_of(runs, config):
+            first_error = first_error or error
+            failed[title(config)] = _told(runs, config, error)
+        else:
             results[config.method].append(runs.result(config))
-        except Diverged as error:
-            failed[title(config)] = {"kind": "diverged", "text": str(error)}
-            write_json(runs.folder(config).path / "failure.json", failed[title(config)])
-            runs.talk(f"{title(config)} failed: {error}")
         pending = [other for other in pending if other is not config]
     if failed:
-        raise failure(failed, len(plans), runs.path)
+        cause = None if first_error is None else first_error.__cause__  # what a loss of the user's own raised
+        raise failure(failed, len(plans), runs.path) from (cause or first_error)
     return results
+
+
+def _error_of(runs: StudyRuns, config: Config) -> Exception | None:
+    """What ends one run and not the study, of a run that is trained now unless it is finished."""
+    try:
+        if not runs.finished(config):
+            runs.train(config)
+    except Held:
+        raise  # who else works on the study will work on its other runs too
+    except (Diverged, InputError) as error:
+        return error
+    return None
+
+
+def _told(runs: StudyRuns, config: Config, error: Exception) -> dict[str, Any]:
+    """Why a run failed, said and written into its folder, unless that was taken back for the next try."""
+    diverged, folder = isinstance(error, Diverged), runs.folder(config)
+    status = {"kind": "diverged" if diverged else "input", "text": str(error)}
+    if diverged or folder.is_run:
+        write_json(folder.path / "failure.json", status)
+    runs.talk(f"{title(config)} failed: {error}")
+    return status
 
 
 def regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -98,8 +98,10 @@ def failure(failed: Mapping[str, Status], total: int, folder: Path) -> Exception
         Diverged('1 of 4 runs failed, the others in study are kept: csba seed 1: loss is nan')
     """
     told = "; ".join(f"{run}: {status['text']}" for run, status in failed.items())
-    others = f"the others in {folder} are kept" if len(failed) < total else f"see the logs in {folder}/jobs"
-    text = f"{len(failed)} of {total} runs failed, {others}: {told}"
+    others = f", the others in {folder} are kept" if len(failed) < total else ""
+    if not others and (folder / "jobs").is_dir():
+        others = f", see the logs in {folder}/jobs"
+    text = f"{len(failed)} of {total} runs failed{others}: {told}"
     diverged = all(status.get("kind") == "diverged" for status in failed.values())
     return Diverged(text) if diverged else InputError(text)
 

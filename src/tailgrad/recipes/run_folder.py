@@ -98,6 +98,16 @@ class RunFolder:
         except (OSError, TypeError, ValueError) as error:
             raise InputError(f"{path} must be a readable configuration, got {error}; restore it") from error
 
+    def check_same(self, config: Config) -> Config:
+        """The configuration that the run was started with, which has to be this one.
+
+        Raises:
+            InputError: it is another, or cannot be read.
+        """
+        before = self.config()
+        _check_same(before, config, self.path)
+        return before
+
     def start(self, config: Config, *, resume: bool) -> Config:
         """Claim the folder: a new one, or on ``resume`` the same run's; returns the configuration to use.
 
@@ -116,9 +126,7 @@ class RunFolder:
                     f"run folder must be new, got {self.path}, which holds files; choose another with --out, "
                     "or add --resume to go on with it"
                 )
-            before = self.config()
-            _check_same(before, config, self.path)
-            config = with_settled(config, settled(before))
+            config = with_settled(config, settled(self.check_same(config)))
         else:
             write_text(self.path / "config.yaml", config_text(config))
         clear_partial(self.path)

@@ -1,7 +1,7 @@
 """The runs of one study: data prepared once a split, speed measured once, one split a seed."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tailgrad.recipes.prepare import prepare
 from tailgrad.recipes.prepared import Prepared
 from tailgrad.recipes.run_config import run_config
 from tailgrad.recipes.run_folder import SETTLED, RunFolder, read_json, settled, with_settled
-from tailgrad.recipes.same_split import split_of
+from tailgrad.recipes.same_split import check_split, split_of
 from tailgrad.recipes.speed import settle
 from tailgrad.recipes.talk import Talk
 from tailgrad.recipes.thinning import split_seed
@@ -60,6 +60,22 @@ class StudyRuns:
     def folder(self, config: Config) -> RunFolder:
         """Where a run of the study is."""
         return RunFolder(self.path / "runs" / run_name(self.opened, config))
+
+    def begin(self, pending: Sequence[Config]) -> None:
+        """Look after what is no single run's, before any is trained: the data, and what the study settles.
+
+        Raises:
+            InputError: the data cannot be had or are others than before, or a run was begun with another
+                configuration.
+        """
+        for config in pending:
+            if self.folder(config).is_run:
+                self.folder(config).check_same(config)
+        for config in pending[:1]:
+            ready = self._prepared(config)
+            if (self.folder(config).path / "split.json").exists():
+                check_split(self.folder(config), ready)
+            self._settled(config, ready)
 
     def result(self, config: Config) -> dict[str, Any]:
         """The result of a run, trained now unless it is finished.
