@@ -1,5 +1,6 @@
 """tailgrad methods: what is listed, what is told of one name, and what is refused."""
 
+import itertools
 import json
 import re
 from dataclasses import asdict
@@ -73,9 +74,16 @@ def test_a_terminal_gets_a_list_that_fits(cli: Any, monkeypatch: pytest.MonkeyPa
     whole = " ".join(shown.split())
     for entry in ENTRIES:
         words = " ".join(entry.description.replace("``", "").split())
-        told = f"{entry.name} {words} [{entry.acts_on}]" if entry.acts_on else f"{entry.name} {words}"
+        says_more = entry.acts_on not in ("", entry.kind)
+        told = f"{entry.name} {words} [{entry.acts_on}]" if says_more else f"{entry.name} {words}"
         assert told in whole, told
+    assert not any(f"[{kind}]" in " ".join(_lines_under(lines, kind)) for kind in ("loss", "sampler"))
     assert len(lines) < 5.5 * len(ENTRIES) * 60 / width
+
+
+def _lines_under(lines: list[str], kind: str) -> list[str]:
+    rest = lines[lines.index(f"{kind}:") + 1 :]
+    return list(itertools.takewhile(lambda line: line.startswith(" "), rest))
 
 
 def test_all_of_a_name_is_shown_with_plain_titles(cli: Any) -> None:

@@ -84,7 +84,7 @@ def _show_list(entries: "Sequence[Entry]") -> None:
 
 def _item(entry: "Entry", width: int, place: int) -> str:
     """A name with its words beside it, or under it where there is no room."""
-    acts_on = f" [{entry.acts_on}]" if entry.acts_on else ""
+    acts_on = f" [{entry.acts_on}]" if entry.acts_on not in ("", entry.kind) else ""
     text = printable(entry.description.replace("``", "") + acts_on)
     beside = f"  {entry.name:{place - 4}}  " if len(entry.name) <= place - 4 else ""
     lines = textwrap.wrap(text, max(width - place, 20), break_long_words=False, break_on_hyphens=False)
