@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from tailgrad.checks import InputError
+from tailgrad.data import open_source
 from tailgrad.models import check_map, create_model
 from tailgrad.models.evaluating import evaluating
+from tailgrad.recipes.config import DataConfig
+from tailgrad.recipes.prepare import chosen_size
 
 
 def test_reports_the_map_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -39,7 +42,10 @@ def test_the_size_named_gives_three_by_three(name: str) -> None:
     with pytest.warns(UserWarning, match="use images of at least") as caught:
         check_map(model, (8, 8))
     side = int(str(caught[0].message).split("at least ")[1].split()[0])
-    assert min(check_map(model, (side, side))) == 3
+    assert f"a recipe's data.size={side} enlarges them" in str(caught[0].message)
+    size = chosen_size(open_source("digits-lt"), DataConfig(size=side))  # of images of 8 x 8
+    assert size == (side, side)
+    assert min(check_map(model, size)) == 3
     assert min(check_map(model, (side - 1, side - 1))) == 2
 
 

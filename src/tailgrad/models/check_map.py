@@ -73,7 +73,12 @@ def _times(sizes: tuple[int, ...]) -> str:
 
 
 def _remedy(side: int | None) -> str:
-    return f"use images of at least {side} pixels on each side" if side else "use another model"
+    if side is None:
+        return "use another model"
+    return (
+        f"use images of at least {side} pixels on each side (a recipe's data.size={side} enlarges them), or "
+        "another model"
+    )
 
 
 def _spatial(model: Classifier, size: tuple[int, int]) -> tuple[int, ...] | None:
