@@ -15,6 +15,7 @@ from tailgrad.losses import (
     FocalLoss,
     LabelAwareSmoothing,
     LDAMLoss,
+    RIDELoss,
     frozen,
 )
 from tailgrad.optim import SAM
@@ -51,6 +52,19 @@ def test_one_that_is_told_is_quiet(made: Any) -> None:
         loss.set_epoch(epoch)
         for batch in _epoch():
             loss(*batch)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_experts_see_an_epoch_once(told: bool) -> None:
+    loss = RIDELoss(COUNTS, base_options={"weights": "effective", "defer": 2})
+    for x, y in _epoch():
+        loss(x.expand(3, -1, -1), y)
+    if told:
+        loss.set_epoch(1)
+        loss(X.expand(3, -1, -1), Y)
+        return
+    with pytest.warns(UserWarning, match="never apply; call set_epoch"):
+        loss(X[:4].expand(3, -1, -1), Y[:4])
 
 
 def test_one_that_is_told_after_its_first_epoch_is_quiet() -> None:

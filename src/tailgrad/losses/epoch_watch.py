@@ -29,6 +29,8 @@ class EpochWatch:
         self.examples, self.missing = examples, missing
         self.is_told = self.has_warned = False
         self.seen = 0
+        self.calls = 1
+        """of the loss for a batch, as of a base that judges several experts"""
 
     def saw(self, loss: nn.Module, target: Tensor) -> None:
         """Count the examples of a training batch; called from the loss's ``forward``.
@@ -39,7 +41,7 @@ class EpochWatch:
         if self.is_told or self.has_warned or torch.compiler.is_compiling() or not may_update(loss):
             return
         self.seen += len(target) * place()[1]
-        if self.seen <= self.examples:
+        if self.seen <= self.examples * self.calls:
             return
         self.has_warned = True
         warnings.warn(

@@ -114,6 +114,7 @@ class RIDELoss(Settings, nn.Module):
                 f"{experts.dtype} {list(experts.shape)}; use a MultiExpert model"
             )
         experts = experts.to(torch.promote_types(experts.dtype, torch.float32))
+        self.weighting.watch.calls = len(experts)
         losses = torch.stack([self.base(logits, target) for logits in experts]).sum(0)
         if self.factor == 0:
             return losses, None
