@@ -119,6 +119,13 @@ def test_a_file_that_exists_is_kept(photos: Path, tmp_path: Path) -> None:
         new_recipe(photos, tmp_path / "new.txt")
 
 
+def test_a_refusal_keeps_the_file_that_force_would_write_over(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.yaml").write_text("mine: 1\n")
+    with pytest.raises(InputError, match="must be one that train takes, got: focus must be a known name"):
+        new_recipe(photos, tmp_path / "new.yaml", overrides={"focus": "nobody"}, near=False, force=True)
+    assert (tmp_path / "new.yaml").read_text() == "mine: 1\n"
+
+
 def test_names_of_classes_cannot_leave_their_comment(tmp_path: Path) -> None:
     source = draw(tmp_path / "photos", {"a\nmethod: csba": 4, "b: [": 12})
     found = content(new_recipe(source, tmp_path / "new.yaml", near=False).text)

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -86,13 +87,19 @@ def new_recipe(
     audit = run_audit(opened, near=looked, command_source=_named(source), progress=progress)
     settings = settings_for(audit, opened, above)
     text = _text(audit, opened, settings, path)
+    _try(text, path, source, opened)
     write_text(path, text)
-    try:
-        configure(str(source), str(path), opened=opened)
-    except InputError as error:  # nothing is left that train would refuse
-        path.unlink()
-        raise InputError(f"the recipe for {source} must be one that train takes, got: {error}") from error
     return NewRecipe(path, text, settings, _command(audit, path), audit)
+
+
+def _try(text: str, path: Path, source: str | Path, opened: Source) -> None:
+    """Refuse what train would, before a file that is there is written over."""
+    with TemporaryDirectory() as aside:
+        trial = write_text(Path(aside) / path.name, text)
+        try:
+            configure(str(source), str(trial), opened=opened)
+        except InputError as error:
+            raise InputError(f"the recipe for {source} must be one that train takes, got: {error}") from error
 
 
 def _named(source: str | Path) -> str:
