@@ -406,3 +406,8 @@ def test_a_study_with_another_configuration_ends_before_it_trains(
     with pytest.raises(InputError, match=r"^optim.lr must stay as the run"):
         compare(photos, ["ce", "focal"], overrides=merge(tiny, {"optim": {"lr": 0.5}}), resume=True, **given)
     assert not trained
+    monkeypatch.undo()
+    told = begun.with_name("failure.json")
+    told.write_text('{"text": "loss is nan"}')
+    compare(photos, ["focal"], overrides=tiny, resume=True, **given)
+    assert not told.exists(), "what ended a sitting before is past"

@@ -134,6 +134,8 @@ def test_a_study_counts_its_runs(run: Any, tmp_path: Path) -> None:
     failed = begun(study / "runs" / "lost")
     (study / "jobs" / "lost").mkdir(parents=True)
     (study / "jobs" / "lost" / "status.json").write_text(json.dumps({"status": "failed"}))
+    diverged = begun(study / "runs" / "nan")
+    (diverged / "failure.json").write_text(json.dumps({"kind": "diverged", "text": "loss is nan"}))
     (study / "study.yaml").write_text("methods: [ce, csba]\nseeds: 3\n")
     found = follow(study)
     assert isinstance(found, StudyState)
@@ -141,6 +143,7 @@ def test_a_study_counts_its_runs(run: Any, tmp_path: Path) -> None:
         "done": "finished",
         "going": "running",
         failed.name: "failed",
+        diverged.name: "failed",
     }
     assert (found.done, found.planned, found.going) == (1, 6, False)
     hold(study, os.getpid())

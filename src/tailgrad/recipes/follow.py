@@ -162,6 +162,8 @@ def _state(path: Path, result: Mapping[str, Any]) -> str:
         return "running"
     if result:
         return "stopped" if result.get("status") == "stopped" else "finished"
+    if (path / "failure.json").is_file():
+        return "failed"
     status = _mapping(path.parent.parent / "jobs" / path.name / "status.json")
     return "failed" if status.get("status") in ("failed", "died") else "unfinished"
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,8 @@ class StudyRuns:
             Interrupted: the time was used up.
         """
         folder, ready = self.folder(config), self._prepared(config)
+        with suppress(OSError):
+            (folder.path / "failure.json").unlink()  # of a sitting before
         run = run_config(
             self.within_time(self._settled(config, ready)),
             folder,
