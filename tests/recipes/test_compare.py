@@ -275,6 +275,11 @@ def test_methods_may_be_objects_and_overlays(photos: Path, fast: dict[str, Any],
         ({"overrides": {"loss": {"name": "focal"}}}, "keys of the regime only, got 'loss'"),
         ({"regime": "quik"}, "did you mean 'quick'"),
         ({"methods": [3]}, "method must be a name"),
+        ({"methods": None}, "must be a list of names or a mapping from names, got None"),
+        ({"methods": {3: "ce"}}, "names that can name a folder, got 3; take '3'"),
+        ({"methods": {"": "ce"}}, "names that can name a folder, got ''"),
+        ({"seeds": 2.5}, "seeds must be a whole number, got 2.5"),
+        ({"split_seeds": ["a"]}, r"split_seeds must be different whole numbers of at least 0, got \['a'\]"),
     ],
 )
 def test_bad_input(photos: Path, tmp_path: Path, call: dict[str, Any], words: str) -> None:
@@ -290,6 +295,7 @@ def test_tables_in_three_formats_hold_the_same_cells(study: Any) -> None:
     assert [list(row) for row in csv.reader(io.StringIO(text))] == rows
     markdown = table(study.folder, "md").splitlines()
     assert [cell.strip() for cell in markdown[2].strip("|").split("|")] == rows[1]
+    assert table(study.folder, metric=[]) == table(study.folder), "no metric is the headline"
     with pytest.raises(InputError, match="metric must be a known name, got 'f1'"):
         table(study.folder, "md", "f1")
     with pytest.raises(InputError, match="group must be left out"):

@@ -1,6 +1,6 @@
 """The methods of a comparison: those named, those that ``all`` brought, and what makes own losses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,10 @@ def choose(
     """
     if isinstance(methods, str):
         raise InputError(f"methods must be a list of names, got the text {methods!r}; write [{methods!r}]")
+    if not isinstance(methods, Iterable):
+        raise InputError(
+            f"methods must be a list of names or a mapping from names, got {methods!r}; list them"
+        )
     named, brought = (methods, set[str]()) if isinstance(methods, Mapping) else expanded(methods)
     overlays, own = _overlays(named), own_losses(named)
     if not brought:
@@ -101,9 +105,9 @@ def _suited(
 def _overlays(methods: Methods) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for name, method in by_name(methods):
-        if Path(name).name != name:
+        if not isinstance(name, str) or not name or Path(name).name != name:
             raise InputError(
-                f"methods must have names that can name a folder, got {name!r}; take {safe_name(name)!r}"
+                f"methods must have names that can name a folder, got {name!r}; take {safe_name(str(name))!r}"
             )
         if name in found:
             raise InputError(f"methods must be distinct, got {name!r} twice; name each once")

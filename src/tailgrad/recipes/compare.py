@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -271,13 +272,18 @@ def regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _pairs(seeds: int, split_seeds: int | Sequence[int] | None) -> list[dict[str, int]]:
     """Seed and split of every run of a method, split by split."""
+    given: object = seeds
+    if not isinstance(given, Integral):
+        raise InputError(f"seeds must be a whole number, got {seeds}; give the number of seeds")
     if split_seeds is None:
         return [{"seed": seed} for seed in range(seeds)]
     if isinstance(split_seeds, int):
         split_seeds = range(int(in_range("split_seeds", split_seeds, 1)))
-    if not split_seeds or len(set(split_seeds)) < len(split_seeds) or min(split_seeds) < 0:
+    whole = all(isinstance(seed, Integral) for seed in split_seeds)
+    if not split_seeds or len(set(split_seeds)) < len(split_seeds) or not whole or min(split_seeds) < 0:
         raise InputError(
-            f"split_seeds must be different numbers of at least 0, got {list(split_seeds)}; name each once"
+            f"split_seeds must be different whole numbers of at least 0, got {list(split_seeds)}; name each "
+            "once"
         )
     return [{"seed": seed, "split_seed": split} for split in split_seeds for seed in range(seeds)]
 

@@ -94,7 +94,8 @@ def comparisons(study: str | Path, group: str | None = None) -> dict[str, tuple[
 
 def _rows(comparison: Mapping[str, Any], metric: str | Sequence[str] | None) -> list[list[str]]:
     known = dict.fromkeys(str(row["metric"]) for row in comparison["rows"])
-    wanted = [metric or comparison["metric"]] if metric is None or isinstance(metric, str) else list(metric)
+    wanted = [metric] if isinstance(metric, str) else list(metric or ())
+    wanted = [name for name in wanted if name] or [comparison["metric"]]
     for name in wanted:
         if name in _GROUPS and name not in known:
             raise InputError(
