@@ -1,5 +1,6 @@
 """The loop: epochs of steps, validation, the best and the last checkpoint, early stopping, exact resume."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -50,7 +51,8 @@ class Plan:
         epochs: most epochs.
         patience: epochs without improvement after which to stop; 0 never stops.
         monitor: name of the validation figure that chooses the best epoch; lower is better where the name
-            ends in "loss", higher otherwise.
+            ends in "loss", higher otherwise. Of epochs with the same figure the one with the lower
+            ``val_loss`` is the best, and patience counts from there.
         seed: seeds every epoch together with its number.
         minutes: stop after the epoch in which this time is used up; None is no limit.
         save_minutes: least time between two saves of the exact state within an epoch; 0 saves after every
@@ -87,7 +89,8 @@ class Fitted:
         epoch: finished epochs.
         step: finished steps.
         best: best monitored value so far.
-        best_epoch: its epoch.
+        best_loss: ``val_loss`` of that epoch; of equal epochs the one with the lower is the best.
+        best_epoch: its number.
         seconds: training time so far, over all sittings.
         stopped: why it ended: "epochs", "patience", "minutes", or "" while it runs.
         done: batches already trained on of the epoch after ``epoch``.
@@ -102,6 +105,7 @@ class Fitted:
     epoch: int = 0
     step: int = 0
     best: float | None = None
+    best_loss: float | None = None
     best_epoch: int = 0
     seconds: float = 0.0
     stopped: str = ""
@@ -309,9 +313,16 @@ def _keep(learner: Learner, fitted: Fitted, plan: Plan, row: Row) -> None:
             f"{plan.monitor} is nan after epoch {fitted.epoch}; lower optim.lr or use "
             "train.precision=float32 (what was saved before is kept)"
         )
-    if plan.better(value, fitted.best):
+    loss = row.get("val_loss")
+    if plan.better(value, fitted.best) or (value == fitted.best and _lower(loss, fitted.best_loss)):
         fitted.best, fitted.best_epoch = value, fitted.epoch
+        fitted.best_loss = loss if loss is not None and math.isfinite(loss) else None
         save_weights(plan.keep / "weights.safetensors", learner.model, plan.meta | {"epoch": fitted.epoch})
+
+
+def _lower(loss: float | None, best: float | None) -> bool:
+    """Whether a network that recognises no more has come nearer to it, as where rare classes begin at 0."""
+    return loss is not None and best is not None and loss < best
 
 
 def _tell(observers: Sequence[Observer], row: Row) -> None:
