@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from tailgrad.checks import InputError
 from tailgrad.losses import BalancedSoftmaxLoss, CrossEntropyLoss
+from tailgrad.posthoc import ClassThresholds
 from tailgrad.recipes import train
 from tailgrad.recipes.after_training import make_chain
 from tailgrad.recipes.compose import validate
+from tailgrad.recipes.finish import with_tuned_thresholds
 from tailgrad.recipes.prior import method_ledger
 from tailgrad.types import ClassInfo
 
@@ -95,6 +99,38 @@ def test_a_double_correction_is_one_error_before_training(photos: Path, tmp_path
             overrides={"interference": {"enabled": False}},
         )
     assert not (tmp_path / "run").exists()
+
+
+def _drawn(counts: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Log posteriors of Gaussian classes in a row under the mix of a long tail, with labels of a mix."""
+    target = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    x = target + 0.6 * torch.randn(len(target), generator=torch.Generator().manual_seed(seed))
+    prior = torch.tensor(TAIL) / sum(TAIL)
+    return -((x[:, None] - torch.arange(3)) ** 2) / (2 * 0.6**2) + prior.log(), target, target
+
+
+TAIL = (9000, 900, 90)
+
+
+def test_thresholds_for_an_even_test_set_come_near_the_best_there_and_lose_nothing() -> None:
+    """The best decision on even classes takes the prior off; what is tuned at the tail's mix stays behind."""
+    info, even = ClassInfo(("a", "b", "c"), TAIL), _drawn((3000,) * 3, 1)
+    tuned = with_tuned_thresholds({"val": _drawn(TAIL, 0), "test": even}, info)
+    best = (even[0] - torch.tensor(TAIL).log()).argmax(1) == even[1]
+    as_trained = even[0].argmax(1) == even[1]
+    assert tuned["balanced_accuracy"] > float(best.float().mean()) - 0.01
+    assert tuned["balanced_accuracy"] > float(as_trained.float().mean()) + 0.1
+    of_the_tail = ClassThresholds(list(TAIL)).fit(*_drawn(TAIL, 0)[:2]).transform(even[0])
+    at_the_tail = of_the_tail.argmax(1) == even[1]
+    assert tuned["balanced_accuracy"] > float(at_the_tail.float().mean()) + 0.02
+
+
+@pytest.mark.parametrize("mix", [(9000, 900, 90), (900, 90, 91), (50, 50, 51)])
+def test_thresholds_for_a_test_set_that_is_not_even_are_tuned_for_macro_f1(mix: tuple[int, ...]) -> None:
+    val, test = _drawn((4500, 450, 45), 2), _drawn(mix, 3)
+    tuned = with_tuned_thresholds({"val": val, "test": test}, ClassInfo(("a", "b", "c"), TAIL))
+    wanted = ClassThresholds(list(TAIL)).fit(*val[:2]).transform(test[0]).argmax(1)
+    assert tuned["accuracy"] == pytest.approx(float((wanted == test[1]).float().mean()))
 
 
 def test_the_result_holds_the_ledger(photos: Path, tmp_path: Path) -> None:

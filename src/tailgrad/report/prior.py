@@ -14,8 +14,9 @@ MEANING = (
     " classifier prefers frequent classes. Rare classes above frequent ones are one correction too many."
 )
 TUNED = (
-    "One threshold a class, tuned for macro-F1 on validation images. If two methods differ as trained and not"
-    " with tuned thresholds, what one of them does is what tuning does too."
+    "One threshold a class, tuned for macro-F1 on validation images (for mean recall where the test images"
+    " are even over the classes and those are not). If two methods differ as trained and not with tuned"
+    " thresholds, what one of them does is what tuning does too."
 )
 
 
