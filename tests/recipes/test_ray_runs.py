@@ -79,6 +79,18 @@ def test_resources_of_a_run_fit_the_cluster(
     assert not gpus or share.jobs * share.gpu <= gpus or jobs == "auto"
 
 
+def test_runs_on_cpus_keep_no_gpu_from_others(tmp_path: Path) -> None:
+    cluster: Any = FakeRay({"CPU": 8.0, "GPU": 2.0})
+    nonce = (tmp_path / ".shared", "word")
+    for gpu, asked in ((True, 1.0), (False, 0.0)):
+        tasks = RayTasks(cluster, "auto", nonce, gpu)
+        assert tasks._gpu == asked
+        why = tasks.share(4, ROOM, None).why
+        assert tasks._gpu == asked
+        assert ("GPU each" in why) is gpu
+        assert "8 CPUs, 2 GPUs" in why
+
+
 def test_more_threads_than_a_node_has_are_refused_and_not_waited_for(tmp_path: Path) -> None:
     cluster: Any = FakeRay({"CPU": 2.0}, {"CPU": 4.0})
     tasks = RayTasks(cluster, "auto", (tmp_path / ".shared", "word"))

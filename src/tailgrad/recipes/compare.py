@@ -207,7 +207,7 @@ def _folders(runs: StudyRuns, plans: Sequence[Config]) -> dict[str, list[RunFold
 def _results(runs: StudyRuns, plans: Sequence[Config], spread: Spread) -> dict[str, list[dict[str, Any]]]:
     """Every run's result by method, in the order of the seeds; what is missing is trained."""
     if spread.is_many:
-        with spread.workers(runs.path) as workers:
+        with spread.workers(runs.path, any(config.train.device != "cpu" for config in plans)) as workers:
             run_many(runs, plans, workers)
     results: dict[str, list[dict[str, Any]]] = {config.method: [] for config in plans}
     failed: dict[str, dict[str, Any]] = {}

@@ -28,24 +28,28 @@ class RayTasks:
         ray: the connected module.
         jobs: how many at once, or "auto" for as many as the cluster has room for.
         nonce: file in the study folder that every node must see, and what it holds.
+        gpu: whether any run may use one; without, none is asked for and none is kept from others.
 
     Example: see ``tests/recipes/test_ray_runs.py``.
     """
 
-    def __init__(self, ray: ModuleType, jobs: int | str, nonce: tuple[Path, str]) -> None:
-        self.ray, self.jobs, self.nonce = ray, jobs, nonce
+    def __init__(self, ray: ModuleType, jobs: int | str, nonce: tuple[Path, str], gpu: bool = True) -> None:
+        self.ray, self.jobs, self.nonce, self.gpu = ray, jobs, nonce, gpu
         self._at_work: dict[Any, Path] = {}
-        self._gpu = 1.0 if sum(self._each("GPU")) else 0.0
+        self._gpu = 1.0 if self._gpus() else 0.0
 
     @classmethod
     @contextmanager
-    def connected(cls, address: str | None, jobs: int | str, study: Path) -> Iterator["RayTasks"]:
+    def connected(
+        cls, address: str | None, jobs: int | str, study: Path, gpu: bool = True
+    ) -> Iterator["RayTasks"]:
         """Connect, and take leave at the end.
 
         Args:
             address: of a cluster; None begins one of this machine.
             jobs: see the class.
             study: folder.
+            gpu: see the class.
 
         Raises:
             InputError: Ray is missing, or the cluster does not answer.
@@ -57,7 +61,7 @@ class RayTasks:
         nonce = study.resolve() / ".shared", uuid.uuid4().hex
         write_text(*nonce)
         try:
-            yield cls(ray, jobs, nonce)
+            yield cls(ray, jobs, nonce, gpu)
         finally:
             nonce[0].unlink(missing_ok=True)
             if own:
@@ -72,6 +76,10 @@ class RayTasks:
         """CPUs or GPUs of every node that is up."""
         return [int(node["Resources"].get(kind, 0)) for node in self.ray.nodes() if node["Alive"]]
 
+    def _gpus(self) -> int:
+        """Those that runs may be given."""
+        return sum(self._each("GPU")) if self.gpu else 0
+
     def first_threads(self, runs: int) -> int:
         """Threads of each of ``runs`` runs: what the smallest node can give them all."""
         nodes = [cpus for cpus in self._each("CPU") if cpus]
@@ -82,11 +90,11 @@ class RayTasks:
         """What every run gets: cores, and a GPU or a part of one."""
         jobs = runs if self.jobs == "auto" else min(runs, int(self.jobs))
         own = threads or self.first_threads(runs)
-        cpus, gpus = self._each("CPU"), sum(self._each("GPU"))
+        cpus, gpus = self._each("CPU"), self._gpus()
         gpu = min(1.0, gpus / jobs) if gpus and self.jobs != "auto" else 1.0
         gpu = 1 / math.ceil(1 / gpu)  # equal parts of one device
         each = f"{own} CPU{'s'[: own - 1]}" + (f" and {gpu:.2g} GPU" if gpus else "")
-        there = f"{len(cpus)} node{'s'[: len(cpus) - 1]}, {sum(cpus)} CPUs, {gpus} GPUs"
+        there = f"{len(cpus)} node{'s'[: len(cpus) - 1]}, {sum(cpus)} CPUs, {sum(self._each('GPU'))} GPUs"
         self._gpu = gpu if gpus else 0.0
         return Share(jobs, own, gpu, f"Ray cluster of {there}; up to {jobs} at a time with {each} each")
 

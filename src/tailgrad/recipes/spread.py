@@ -100,14 +100,15 @@ class Spread:
             )
 
     @contextmanager
-    def workers(self, study: Path) -> Iterator[Workers]:
+    def workers(self, study: Path, gpu: bool = True) -> Iterator[Workers]:
         """Whoever does the work, for as long as the block lasts.
 
         Args:
             study: folder that they must see.
+            gpu: whether any run may use one.
         """
         if self.engine == "local":
             yield Children(self.jobs)
             return
-        with RayTasks.connected(self.address, self.jobs, study) as tasks:
+        with RayTasks.connected(self.address, self.jobs, study, gpu) as tasks:
             yield tasks
