@@ -111,6 +111,14 @@ def test_a_method_that_changes_nothing_moves_as_much_as_another_seed(seeds: int)
     assert distances["twin"] == distances["baseline"] != "0.000"
 
 
+def test_csba_is_held_against_a_control_by_how_far_it_moves() -> None:
+    far = {"csba": _excesses(3, 100.0), "wider_head": _excesses(3, 40.0)}
+    figures = _trained_figures({"baseline": _excesses(3)} | far, "baseline")
+    over = figures["moved_over.wider_head"].values
+    assert over == pytest.approx([60.0] * 3)  # every entry is far beyond the noise: no sign turns
+    assert "moved_over.csba" not in figures
+
+
 def test_what_tuning_explains_is_what_is_lost_of_the_gain() -> None:
     plain = {"ce": np.array([0.5, 0.6]), "a": np.array([0.7, 0.7]), "b": np.array([0.6, 0.9])}
     tuned = {"ce": np.array([0.65, 0.7]), "a": np.array([0.7, 0.7]), "b": np.array([0.65, 0.8])}

@@ -169,6 +169,10 @@ def _trained_figures(trained: Mapping[str, Sequence[Array]], first: str) -> dict
         figures[f"excess.{name}"] = Figure.over(less, what=f"mean excess conflict minus that of {first}")
     for name in trained:
         if "csba" in trained and name not in ("csba", first):
+            further = np.subtract(figures["moved.csba"].values, figures[f"moved.{name}"].values).tolist()
+            figures[f"moved_over.{name}"] = Figure.over(
+                further, what=f"movement of excess conflict by CSBA minus that by {name}"
+            )
             over = [_mean(a) - _mean(b) for a, b in zip(trained["csba"], trained[name], strict=True)]
             figures[f"csba_over.{name}"] = Figure.over(over, what=f"mean excess of CSBA minus that of {name}")
     return figures
