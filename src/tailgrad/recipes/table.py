@@ -140,11 +140,11 @@ def metric_title(metric: str) -> str:
     """A metric's name as people write it.
 
     Example:
-        >>> metric_title("macro_f1"), metric_title("balanced_accuracy"), metric_title("recall_few")
-        ('macro-F1', 'balanced accuracy', 'recall, few')
+        >>> metric_title("macro_f1"), metric_title("worst_f1"), metric_title("recall_few")
+        ('macro-F1', 'worst F1', 'recall, few')
     """
     title = metric.replace("macro_f1", "macro-F1").replace("recall_", "recall, ")
-    return title.replace("_", " ")
+    return title.replace("_f1", " F1").replace("_", " ")
 
 
 def _row(row: Mapping[str, Any], difference: Mapping[str, Any] | None) -> list[str]:

@@ -69,6 +69,7 @@ def as_latex(tables: Mapping[str, Rows], notes: Mapping[str, str], label: str = 
         \centering
         \caption{Means with 95\,\% intervals; the highest mean is bold.}
         \label{tab:mine}
+        \footnotesize\setlength{\tabcolsep}{4pt}
         \begin{tabular}{lr}
         \toprule
         method & f1 \\
@@ -99,6 +100,7 @@ def _float(name: str, rows: Rows, note: str, label: str) -> str:
             r"\centering",
             rf"\caption{{{text}}}",
             rf"\label{{tab:{key}}}",
+            r"\footnotesize\setlength{\tabcolsep}{4pt}",  # figures with intervals fill the width of a page
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             body[0],
