@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tailgrad.checks import InputError
 from tailgrad.evidence import Evidence, Lab, study
 from tailgrad.evidence.analyses.csba_tables import analyse
 from tailgrad.interference import Interference
@@ -78,6 +79,28 @@ def test_the_worst_pairs_are_chosen_on_either_run(evidence: Evidence, runs: dict
         worst = np.argsort(chosen_on)[:6]
         moved = float((after - before)[worst].mean())
         assert _figure(evidence, f"grouped.csba.{rule}.conflict") == pytest.approx(moved)
+
+
+def test_named_pairs_are_followed_whatever_they_were_before(
+    evidence: Evidence, runs: dict[str, RunFolder], tmp_path: Path
+) -> None:
+    groups, pairs = {"grouped": evidence.folder / "grouped"}, [["0", "9"], ["2", "7"], ["4", "1"]]
+    found = analyse(Lab(tmp_path / "analysis", {}, groups, {**SETTINGS, "pairs": pairs}))
+    before, after = (_seen(runs[m], "train") for m in ("baseline", "csba"))
+    for what in ("conflict", "excess"):
+        moved = [
+            getattr(after, what)[int(a), int(b)] - getattr(before, what)[int(a), int(b)] for a, b in pairs
+        ]
+        assert found.figures[f"grouped.csba.named.{what}"].mean.value == pytest.approx(np.mean(moved))
+    (table,) = [table for table in found.tables if table.title.startswith("Pairs: csba in grouped")]
+    assert [row[0] for row in table.rows] == ["0 and 9", "2 and 7", "4 and 1"]
+    assert "grouped.csba.named.conflict" not in evidence.content["figures"]
+
+
+def test_a_pair_of_classes_that_are_not_there_is_named(evidence: Evidence, tmp_path: Path) -> None:
+    groups = {"grouped": evidence.folder / "grouped"}
+    with pytest.raises(InputError, match=r"settings\.pairs must be .*got 'ship'"):
+        analyse(Lab(tmp_path / "analysis", {}, groups, {**SETTINGS, "pairs": [["0", "ship"]]}))
 
 
 def test_the_gap_weighs_classes_by_the_training_prior(evidence: Evidence, runs: dict[str, RunFolder]) -> None:

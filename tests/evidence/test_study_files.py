@@ -169,6 +169,16 @@ def test_table_9_and_the_sizes_are_those_of_the_paper() -> None:
     assert claims["branch-share"].printed == pytest.approx(mean, abs=1e-4)
 
 
+def test_the_pairs_of_table_11_are_followed() -> None:
+    plan, names = read_study("csba-cifar10-lt"), CLASSES["csba-cifar10-lt"].split()
+    printed = ("Airplane-Truck", "Airplane-Ship", "Automobile-Truck", "Bird-Horse")
+    pairs = [tuple(pair) for pair in plan.settings["pairs"]]
+    assert pairs == [tuple(pair.lower().split("-")) for pair in printed]
+    assert {name for pair in pairs for name in pair} <= set(names)
+    claim = _claims("csba-cifar10-lt")["named-pairs"]
+    assert (claim.figure, claim.above) == ("printed.csba.named.conflict", 0)
+
+
 def test_gala_is_held_to_its_released_figures() -> None:
     claims = _claims("gala-cifar100-lt")
     for factor, (plain, rebalanced) in GALA.items():

@@ -6,6 +6,8 @@ difference; ``_train`` and ``_heldout`` say on which images. ``all_train`` is th
 training images. ``share`` is the mean over classes of the largest branch's share of the gradient norm (a
 third where branches do the same), ``together`` whether two classes have theirs in the same branch, ``gap``
 the loss held out minus that on training images, both without class weights and weighed by the training prior.
+``worst_of_reference``, ``worst_of_method`` and ``named`` are mean changes against the reference, of
+``.conflict`` or ``.excess``, over the six most opposed pairs of either run and those of ``settings.pairs``.
 
 Figures: ``GROUP.METHOD.WHAT``, and ``GROUP.METHOD.WHAT.change`` against the reference on the same units.
 """
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tailgrad.checks import one_of
 from tailgrad.evaluate import Estimate
 from tailgrad.evidence.figures import Figure, difference, pair_of
 from tailgrad.evidence.lab import Analysis, Lab, Table
@@ -30,14 +33,21 @@ _CONFLICT = tuple(f"{what}_{stage}" for what in ("conflict", "null", "excess") f
 WHAT = (*_CONFLICT, "all_train", "spread_train", "share", "together", "gap", "val_accuracy", "f1_of_others")
 _SIZES = ("parameters", "val_accuracy", "gap", "f1_of_others")
 _WORST = 6
-_RULES = ("worst_of_reference", "worst_of_method")
+_RULES = {
+    "worst_of_reference": "Most opposed pairs",
+    "worst_of_method": "Most opposed pairs",
+    "named": "Pairs",
+}
+"""How pairs of classes are chosen, with the title of their table."""
 
 
 def analyse(lab: Lab) -> Analysis:
     """See above; ``settings``: ``reference`` (group and method), ``leave_out`` (class), ``together`` (two).
 
+    ``settings.pairs``, two classes each, may be left out.
+
     Raises:
-        InputError: a run is damaged.
+        InputError: a run is damaged, or lacks a class that ``pairs`` names.
     """
     folders = {(group, m): runs for group in lab.groups for m, runs in lab.runs(group).items()}
     compared = [key for key in folders if _reference(lab, key, folders) is not None]
@@ -124,7 +134,7 @@ def _gap(train: Interference, heldout: Interference) -> float:
 def _add_pairs(
     lab: Lab, key: tuple[str, str], runs: list[dict[str, Any]], folders: Mapping[tuple[str, str], Any]
 ) -> None:
-    """What became of the pairs that opposed each other most, chosen on the reference and on the method."""
+    """What became of the most opposed pairs, chosen on the reference and on the method, and of named ones."""
     reference = _reference(lab, key, folders)
     if reference is None:
         return
@@ -133,19 +143,20 @@ def _add_pairs(
         other = others.get(pair_of(runs[place]))
         if other is not None:
             name = f"pairs.{cell_name(folder)}"
-            kept = lab.cell(name, partial(_worst, other, folder))
+            kept = lab.cell(name, partial(_moved, other, folder, lab.settings.get("pairs", ())))
             runs[place] = measured(runs[place], kept["changes"]) | {"pairs": kept["pairs"]}
 
 
-def _worst(reference: RunFolder, method: RunFolder) -> dict[str, Any]:
-    """Mean change of plain conflict and of the excess on the worst pairs of the training images."""
+def _moved(reference: RunFolder, method: RunFolder, named: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Mean change of plain conflict and of the excess on chosen pairs, training images."""
     before, after = _stages(reference).get("train"), _stages(method).get("train")
     if before is None or after is None:
         return {"changes": {}, "pairs": {}}
     changes, pairs = {}, {}
-    for rule, chosen_on in zip(_RULES, (before, after), strict=True):
-        chosen = [(pair.first, pair.second) for pair in chosen_on.worst_pairs(_WORST, by="conflict")]
+    for rule, chosen in zip(_RULES, (_worst(before), _worst(after), named), strict=True):
         rows = [_pair(names, before, after) for names in chosen]
+        if not rows:
+            continue
         pairs[rule] = rows
         for name in ("conflict", "excess"):
             moved = [row[f"{name}_after"] - row[f"{name}_before"] for row in rows]
@@ -153,8 +164,13 @@ def _worst(reference: RunFolder, method: RunFolder) -> dict[str, Any]:
     return {"changes": changes, "pairs": pairs}
 
 
-def _pair(names: tuple[str, str], before: Interference, after: Interference) -> dict[str, Any]:
-    i, j = (before.class_names.index(name) for name in names)
+def _worst(seen: Interference) -> list[tuple[str, str]]:
+    return [(pair.first, pair.second) for pair in seen.worst_pairs(_WORST, by="conflict")]
+
+
+def _pair(names: Sequence[str], before: Interference, after: Interference) -> dict[str, Any]:
+    known = before.class_names
+    i, j = (known.index(one_of("a class of settings.pairs", name, known)) for name in names)
     found: dict[str, Any] = {"pair": " and ".join(names)}
     for when, seen in (("before", before), ("after", after)):
         found |= {f"conflict_{when}": float(seen.conflict[i, j]), f"excess_{when}": float(seen.excess[i, j])}
@@ -239,18 +255,19 @@ def _branch_table(of: str, branches: Branches, names: Sequence[str]) -> Table:
 
 
 def _pair_tables(runs: Runs) -> list[Table]:
-    """The worst pairs by both choices, of the first run of every method that has a reference."""
+    """Pairs by every choice, of the first run of every method that has a reference."""
     tables = []
     for (group, method), found in runs.items():
         for rule, rows in found[0].get("pairs", {}).items():
-            tables.append(_pair_table(f"{method} in {group}, {rule.replace('_', ' ')}, first run", rows))
+            of = f"{method} in {group}, {rule.replace('_', ' ')}, first run"
+            tables.append(_pair_table(f"{_RULES[rule]}: {of}", rows))
     return tables
 
 
-def _pair_table(of: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+def _pair_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     columns = ("conflict_before", "conflict_after", "excess_before", "excess_after")
     return Table(
-        f"Most opposed pairs: {of}",
+        title,
         ("pair", *(column.replace("_", " ") for column in columns)),
         tuple((row["pair"], *(_signed(row[column]) for column in columns)) for row in rows),
         "Before: the reference; after: the method. Pairs chosen as the worst of one look better in the other "
