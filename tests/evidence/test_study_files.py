@@ -169,6 +169,19 @@ def test_table_9_and_the_sizes_are_those_of_the_paper() -> None:
     assert claims["branch-share"].printed == pytest.approx(mean, abs=1e-4)
 
 
+def test_cifar10_is_run_as_small_as_it_is_and_resized_for_the_network_as_the_paper_says() -> None:
+    groups = read_study("csba-cifar10-lt").expanded()
+    (printed, *_), (resized, *_) = (_of(groups[name]) for name in ("printed", "resized"))
+    assert (printed.data.size, resized.data.size) == ("auto", resized.data.fallback_size)
+    assert resized.data.fallback_size == 224
+    assert groups["resized"].methods == groups["printed"].methods
+    assert resized.data.model_copy(update={"size": "auto"}) == printed.data
+    claims = _claims("csba-cifar10-lt")
+    for what in ("baseline-mean-recall", "csba-mean-recall"):
+        assert claims[f"resized-{what}"].near == claims[what].near
+    assert claims["resized-macro-f1-gain"].printed == claims["macro-f1-gain"].printed
+
+
 def test_the_pairs_of_table_11_are_followed() -> None:
     plan, names = read_study("csba-cifar10-lt"), CLASSES["csba-cifar10-lt"].split()
     printed = ("Airplane-Truck", "Airplane-Ship", "Automobile-Truck", "Bird-Horse")
