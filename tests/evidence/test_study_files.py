@@ -200,6 +200,25 @@ def test_gala_is_held_to_its_released_figures() -> None:
         assert claims[f"if{factor}-rebalancing-gain"].printed == pytest.approx((rebalanced - plain) / 100)
 
 
+@pytest.mark.parametrize("factor", GALA)
+def test_every_reading_of_gala_runs_at_every_imbalance(factor: int) -> None:
+    """With both lambdas 1 the two margins are one loss, so that 6 of the 8 readings are different."""
+    group = read_study("gala-cifar100-lt").expanded()[f"if{factor}"]
+    assert group.set["data"]["imb_factor"] == factor
+    options = [config.loss.options for config in _of(group) if config.loss.name == "gala"]
+    released = [given for given in options if given.get("scale_free") is False and given["start"] == 0]
+    keys = {"margin": "implemented", "accumulation": "double", "lambda1": 1.0, "lambda2": 1.0}
+    found = {tuple((keys | given)[key] for key in keys) for given in released}
+    wanted = {
+        ("implemented" if lambdas == (1, 1) else margin, accumulation, *lambdas)
+        for margin in ("implemented", "printed")
+        for accumulation in ("double", "sum")
+        for lambdas in ((1, 1), (1.2, 0.9))
+    }
+    assert len(wanted) == 6
+    assert found == wanted
+
+
 @pytest.mark.parametrize(
     ("study_name", "ids", "printed"),
     [
