@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from tailgrad.checks import InputError
 from tailgrad.evidence import Lab
 from tailgrad.evidence.analyses.margins_and_collapse import analyse, class_margins
 from tailgrad.evidence.analyses.stored_logits import Part, stored_logits
+from tailgrad.interference import Interference
+from tailgrad.interference.geometry import FeatureMeans, Geometry
+from tailgrad.interference.observer import Seen
 from tailgrad.recipes.run_folder import RunFolder
 
 SETTINGS: dict[str, Any] = {"reference": "small", "balanced": "even", "rank": ["even", "long"]}
@@ -97,6 +101,43 @@ def test_groups_and_methods_are_compared_seed_by_seed(groups: dict[str, Path], t
     assert figures["margin_tail.long.even"].mean.value == pytest.approx(-one)
     assert figures["margin_gap.long.even"].mean.value == pytest.approx(0, abs=1e-9)
     assert "margin_gap.even.even" not in figures
+
+
+def _geometry() -> Geometry:
+    """Class c lies at sqrt(8 / 3) from the middle, half of it one way off and half the other."""
+    corners, off = 2 * torch.eye(3), torch.tensor([0.0, 0.4, 0.8])
+    means = FeatureMeans(num_classes=3)
+    for k in range(3):
+        aside = off[k] * torch.tensor([1.0, 0, 0]).roll(k + 1)
+        features = torch.stack((corners[k] + aside, corners[k] - aside))
+        logits = torch.eye(3)[[k, (k + 1) % 3 if k == 2 else k]]  # one of two of the last class is mistaken
+        means(Seen(k, features, features, logits))
+    found = means.result(torch.tensor([2, 2, 2]))
+    assert found is not None
+    return found
+
+
+def test_collapse_is_told_class_by_class(
+    groups: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tr Sigma_c is the square of how far the images lie off, |mu_c - mu_G|^2 is 8/3."""
+    for group in groups.values():
+        for run in (group / "runs").iterdir():
+            (run / "interference").mkdir()
+            (run / "interference" / "train.json").touch()
+    seen = SimpleNamespace(geometry=_geometry())
+    monkeypatch.setattr(Interference, "load", lambda _: seen)
+    found = analyse(Lab(tmp_path / "analysis", {}, groups, SETTINGS))
+    assert found.figures["long.small.scatter_train_head"].values == pytest.approx((0.0,) * 3, abs=1e-9)
+    assert found.figures["long.small.scatter_train_tail"].values == pytest.approx((0.64 / (8 / 3),) * 3)
+    assert found.figures["long.small.nc4_train_tail"].mean.value == pytest.approx(0.5)
+    assert "long.small.scatter_heldout_tail" not in found.figures
+    (table,) = [table for table in found.tables if table.title.endswith("by class, long")]
+    assert table.header == ("method", "sign", "a", "b", "c")
+    rows = {row[:2]: row[2:] for row in table.rows}
+    assert rows["small", "scatter train"] == ("0", "0.06", "0.24")
+    assert rows["small", "nc4 train"] == ("0", "0", "0.5")
+    assert rows["large", "margin"] == tuple(f"{-1 / np.std([1.0, 0, 0]):.3g}" for _ in "abc")
 
 
 def test_the_ranking_of_two_networks_is_turned_round(groups: dict[str, Path], tmp_path: Path) -> None:

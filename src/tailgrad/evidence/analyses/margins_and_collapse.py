@@ -1,10 +1,12 @@
-"""Margins and neural collapse of each third of the classes, as explanation of what size and balance do.
+"""Margins and neural collapse, class by class and over all, as explanation of what size and balance do.
 
 Read from finished runs; nothing is trained. Per run, at the best epoch: ``margin_head`` and ``margin_tail``
 are the mean logit margins ``z_y - max_{j != y} z_j`` of test images of the frequent and the rare third, in
 standard deviations of an image's logits over the classes, which makes networks comparable; ``margin_gap`` is
 head minus tail. ``nc1``, ``equiangular`` (NC2), ``nc3`` and ``nc4`` are the signs of neural collapse on
-training (``_train``) and held-out images, 0 at collapse.
+training (``_train``) and held-out images, 0 at collapse. ``scatter_train_head`` and the like are means over
+the frequent or the rare third of NC1 of one class, ``tr Sigma_c / |mu_c - mu_G|^2``; ``nc4_train_head`` is of
+the share of its images whose nearest class mean is not the prediction. A table has each class by itself.
 
 Figures: ``GROUP.METHOD.WHAT``, ``.change`` against ``settings.reference`` of the same group,
 ``WHAT.GROUP.BALANCED`` the mean over methods of a group compared with ``settings.balanced``, and
@@ -35,8 +37,13 @@ Runs = dict[str, dict[str, list[dict[str, Any]]]]
 MARGINS = ("margin_head", "margin_tail", "margin_gap")
 STAGES = ("train", "heldout")
 COLLAPSE = tuple(f"{sign}_{stage}" for stage in STAGES for sign in ("nc1", "equiangular", "nc3", "nc4"))
-WHAT = (*MARGINS, *COLLAPSE)
+BY_CLASS = ("margin", *(f"{sign}_{stage}" for stage in STAGES for sign in ("scatter", "nc4")))
+PARTS = ("head", "tail")
+SHOWN = (*MARGINS, *COLLAPSE)
+WHAT = (*SHOWN, *(f"{name}_{part}" for name in BY_CLASS[1:] for part in PARTS))
 _FLAT = 1e-12
+_COLUMNS = 20
+"""Classes up to which each has a column of its own."""
 
 
 def analyse(lab: Lab) -> Analysis:
@@ -53,23 +60,33 @@ def analyse(lab: Lab) -> Analysis:
     figures = _figures(runs, str(lab.settings["reference"])) | _gaps(runs, str(lab.settings["balanced"]))
     first, second = lab.settings["rank"]
     figures[f"rank.{first}.{second}"] = _rank(runs, str(first), str(second))
-    return Analysis(figures, [_table(group, methods) for group, methods in runs.items()])
+    tables = [table for group, methods in runs.items() for table in _tables(group, methods)]
+    return Analysis(figures, tables)
 
 
 def _run(lab: Lab, folder: RunFolder) -> dict[str, Any]:
-    return measured(folder.result(), lab.cell(cell_name(folder), partial(_measures, folder)))
+    kept = lab.cell(cell_name(folder), partial(_measures, folder))
+    return measured(folder.result(), kept["figures"]) | {"by_class": kept["by_class"]}
 
 
-def _measures(folder: RunFolder) -> dict[str, float]:
+def _measures(folder: RunFolder) -> dict[str, Any]:
     parts = thirds([int(n) for n in folder.result()["classes"]["counts"]])
-    margins = class_margins(stored_logits(folder, "test"))
-    head, tail = (float(np.nanmean(margins[list(parts[part])])) for part in ("head", "tail"))
-    found = {"margin_head": head, "margin_tail": tail, "margin_gap": head - tail}
+    by_class = {"margin": class_margins(stored_logits(folder, "test"))}
+    found: dict[str, float] = {}
     for stage in STAGES:
         path = folder.path / "interference" / f"{stage}.json"
         if path.exists():
-            found |= _collapse(stage, Interference.load(path))
-    return found
+            seen = Interference.load(path)
+            found |= _collapse(stage, seen)
+            by_class |= _class_collapse(stage, seen)
+    found |= {f"{n}_{part}": _mean(x[list(parts[part])]) for n, x in by_class.items() for part in PARTS}
+    found["margin_gap"] = found["margin_head"] - found["margin_tail"]
+    return {"figures": found, "by_class": {name: values.tolist() for name, values in by_class.items()}}
+
+
+def _mean(values: Any) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def class_margins(part: Part) -> Any:
@@ -95,6 +112,18 @@ def _collapse(stage: str, seen: Interference) -> dict[str, float]:
         return {}
     signs = {"nc1": found.nc1, "equiangular": found.equiangular, "nc3": found.nc3, "nc4": found.nc4}
     return {f"{sign}_{stage}": float(value) for sign, value in signs.items() if value is not None}
+
+
+def _class_collapse(stage: str, seen: Interference) -> dict[str, Any]:
+    """NC1 and NC4 of each class [K]."""
+    if seen.geometry is None or seen.geometry.fisher is None:
+        return {}
+    with np.errstate(divide="ignore"):
+        found = {f"scatter_{stage}": 1 / seen.geometry.fisher}
+    collapse = seen.geometry.collapse
+    if collapse is not None and collapse.mismatch is not None:
+        found[f"nc4_{stage}"] = collapse.mismatch
+    return found
 
 
 def _figures(runs: Runs, reference: str) -> dict[str, Figure]:
@@ -151,14 +180,34 @@ def _correlation(first: Sequence[float], second: Sequence[float]) -> float:
     return float(spearmanr(first, second).statistic)
 
 
-def _table(group: str, methods: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+def _tables(group: str, methods: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Table]:
     rows = []
     for method, runs in methods.items():
-        found = [figure_of(runs, what) for what in ("accuracy", *WHAT)]
+        found = [figure_of(runs, what) for what in ("accuracy", *SHOWN)]
         rows.append((method, *("-" if figure is None else str(figure.mean) for figure in found)))
-    return Table(
+    whole = Table(
         f"Margins and neural collapse, {group}",
-        ("method", "accuracy", *(what.replace("_", " ") for what in WHAT)),
+        ("method", "accuracy", *(what.replace("_", " ") for what in SHOWN)),
         tuple(rows),
         "Margins of test images in standard deviations of their logits. Signs of collapse are 0 at collapse.",
+    )
+    classes = next(iter(methods.values()))[0]["classes"]["names"]
+    return [whole, _class_table(group, methods, classes)] if len(classes) <= _COLUMNS else [whole]
+
+
+def _class_table(
+    group: str, methods: Mapping[str, Sequence[Mapping[str, Any]]], classes: Sequence[str]
+) -> Table:
+    rows = []
+    for method, runs in methods.items():
+        for name in (name for name in BY_CLASS if any(name in run["by_class"] for run in runs)):
+            kept = [run["by_class"][name] for run in runs if name in run["by_class"]]
+            means = map(_mean, np.array(kept, dtype=np.float64).T)
+            rows.append((method, name.replace("_", " "), *("-" if m != m else f"{m:.3g}" for m in means)))
+    return Table(
+        f"Margins and neural collapse by class, {group}",
+        ("method", "sign", *classes),
+        tuple(rows),
+        "Means over runs. scatter: NC1 of the class, its variance over the squared length of its centred "
+        "mean; nc4: its share of images whose nearest class mean is not the prediction.",
     )
