@@ -1,12 +1,14 @@
 """Which of several methods validation data choose, and how that one does on the test data."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tailgrad.evidence.analyses.finished_runs import extra_variance
-from tailgrad.evidence.figures import Figure, units
+from tailgrad.evidence.figures import Figure, difference, units
 from tailgrad.evidence.lab import Analysis, Lab, Table
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -17,26 +19,60 @@ def analyse(lab: Lab) -> Analysis:
 
     The test figures of the methods that were not chosen play no part. Figures: ``GROUP`` is the test
     accuracy of the chosen method, ``GROUP regret`` is how far it lies below the best method on the test
-    data, the price of an honest choice.
+    data, the price of an honest choice, ``GROUP gain`` its macro-F1 less that of ``settings.against``.
 
     Args:
-        lab: with finished groups; ``settings.choose_by`` is a metric, ``balanced_accuracy`` by default.
+        lab: with finished groups; ``settings.choose_by`` is a metric, ``balanced_accuracy`` by default,
+            ``settings.against`` the group and the method that the choice is to be better than, if any.
 
     Example: see ``tests/evidence/test_chosen_on_validation.py``.
     """
     metric = str(lab.settings.get("choose_by", "balanced_accuracy"))
     figures: dict[str, Figure] = {}
     tables = []
-    for group in lab.groups:
-        results = {name: [run.result() for run in runs] for name, runs in lab.runs(group).items()}
-        best = chosen(results, metric)
-        accuracy = {name: units(runs, "accuracy") for name, runs in results.items()}
-        wider = extra_variance(results[best])
-        values = list(accuracy[best].values())
-        figures[group] = Figure.over(values, extra_variance=wider, what=f"test accuracy of {best}")
-        figures[f"{group} regret"] = _regret(accuracy, best, wider)
-        tables.append(_table(group, results, metric, best))
+    groups = {group: _results(lab, group) for group in lab.groups}
+    for group, results in groups.items():
+        taken = picked(results, metric)
+        of = ", ".join(dict.fromkeys(str(run["method"]) for run in taken))
+        own = difference(taken, None, "accuracy", own_test=not extra_variance(taken))
+        figures[group] = replace(own, what=f"test accuracy of {of}")
+        figures[f"{group} regret"] = _regret(results, taken)
+        if gain := _gain(group, taken, groups, lab.settings.get("against")):
+            figures[f"{group} gain"] = gain
+        tables.append(_table(group, results, metric, taken))
     return Analysis(figures, tables)
+
+
+def _results(lab: Lab, group: str) -> dict[str, list[dict[str, Any]]]:
+    return {name: [run.result() for run in runs] for name, runs in lab.runs(group).items()}
+
+
+def picked(results: Results, metric: str) -> list[Mapping[str, Any]]:
+    """The runs of the chosen method; where every split has test images of its own, chosen split by split.
+
+    Over all such splits together it would see test images: those of one are validation images of another.
+
+    Args:
+        results: of every run of each method.
+        metric: of the validation part.
+
+    Example:
+        >>> def run(split, value):
+        ...     part = {"accuracy": {"value": value}, "images": 20}
+        ...     return {"split_seed": split, "own_test": False, "train_images": 80, "val": part, "test": part}
+        >>> runs = {"a": [run(0, 0.5), run(1, 0.9)], "b": [run(0, 0.6), run(1, 0.4)]}
+        >>> [found["val"]["accuracy"]["value"] for found in picked(runs, "accuracy")]
+        [0.6, 0.9]
+    """
+    everything = [run for runs in results.values() for run in runs]
+    if not extra_variance(everything):
+        return list(results[chosen(results, metric)])
+    found: list[Mapping[str, Any]] = []
+    for split in sorted({run["split_seed"] for run in everything}):
+        own = {name: [run for run in runs if run["split_seed"] == split] for name, runs in results.items()}
+        there = {name: runs for name, runs in own.items() if runs}
+        found += there[chosen(there, metric)]
+    return found
 
 
 def chosen(results: Results, metric: str) -> str:
@@ -59,24 +95,44 @@ def _mean(runs: Sequence[Mapping[str, Any]], part: str, metric: str) -> float:
     return float(np.mean([run[part][metric]["value"] for run in runs]))
 
 
-def _regret(accuracy: Mapping[str, Mapping[int, float]], best: str, wider: float) -> Figure:
+def _regret(results: Results, taken: Sequence[Mapping[str, Any]]) -> Figure:
     """Chosen by validation against chosen by the test data themselves, unit by unit."""
+    accuracy = {name: units(runs, "accuracy") for name, runs in results.items()}
     highest = max(accuracy, key=lambda name: float(np.mean(list(accuracy[name].values()))))
-    shared = [unit for unit in accuracy[best] if unit in accuracy[highest]]
-    values = [accuracy[highest][unit] - accuracy[best][unit] for unit in shared]
-    return Figure.over(values, extra_variance=wider, what=f"test accuracy of {highest} above {best}")
+    found = difference(results[highest], taken, "accuracy", own_test=not extra_variance(taken))
+    return replace(found, what=f"test accuracy of {highest} above what was chosen")
 
 
-def _table(group: str, results: Results, metric: str, best: str) -> Table:
+def _gain(
+    group: str,
+    taken: Sequence[Mapping[str, Any]],
+    groups: Mapping[str, Results],
+    against: Mapping[str, str] | None,
+) -> Figure | None:
+    """What is chosen less what it is held against, in macro-F1; nothing for the group of the latter."""
+    if against is None or against["group"] == group:
+        return None
+    other = groups[against["group"]][against["method"]]
+    return difference(taken, other, "macro_f1", own_test=not extra_variance(taken))
+
+
+def _table(group: str, results: Results, metric: str, taken: Sequence[Mapping[str, Any]]) -> Table:
+    times = Counter(run["method"] for run in taken)
     rows = [
         (
             name,
             str(len(runs)),
             f"{_mean(runs, 'val', metric):.3f}",
             f"{_mean(runs, 'test', 'accuracy'):.3f}",
-            "chosen" if name == best else "",
+            _chosen(times[name], len(taken)),
         )
         for name, runs in results.items()
     ]
     header = ("method", "runs", f"validation {metric.replace('_', ' ')}", "test accuracy", "")
     return Table(f"{group}: chosen by validation", header, tuple(rows))
+
+
+def _chosen(times: int, runs: int) -> str:
+    if not times:
+        return ""
+    return "chosen" if times == runs else f"chosen in {times} of {runs}"
