@@ -12,6 +12,7 @@ from tailgrad.evidence.study_file import Group, StudyFile
 from tailgrad.recipes.compare import regime_only
 from tailgrad.recipes.compose import merge
 from tailgrad.recipes.conclude import GRADIENT_METRICS, LABEL_METRICS, METRICS
+from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import configure
 
 OF_CLASSES = ("precision", "recall", "f1", "average_precision", "auc")
@@ -107,26 +108,30 @@ class GroupCheck:
     above: Mapping[str, Any]
     opened: dict[str, Source] = field(default_factory=dict)
 
-    def __call__(self, name: str, group: Group) -> None:
-        """Check one group.
+    def __call__(self, name: str, group: Group) -> Config:
+        """Check one group; the configuration of its first method.
 
         Raises:
             InputError: a method, a regime, a key or a source of it is wrong.
         """
         try:
-            self._classes(name, group, self._open(group))
+            config, source = self._open(group)
+            self._classes(name, group, source)
         except InputError as error:
             raise InputError(f"group {name!r} of study {self.plan.name!r}: {error}") from error
+        return config
 
-    def _open(self, group: Group) -> Source:
+    def _open(self, group: Group) -> tuple[Config, Source]:
         keys = regime_only(merge(group.overrides(), self.above))
         source = self.sources.get(group.data, group.data)
         place = f"{source} {keys.get('data')}"
+        configs = []
         for method in group.overlays().values():
-            _, self.opened[place] = configure(
+            config, self.opened[place] = configure(
                 source, opened=self.opened.get(place), method=method, regime=group.regime, overrides=keys
             )
-        return self.opened[place]
+            configs.append(config)
+        return configs[0], self.opened[place]
 
     def _classes(self, name: str, group: Group, source: Source) -> None:
         """Check the class in focus, and those that claims about the group speak of."""

@@ -16,10 +16,12 @@ from tailgrad.evidence.figures import Figure, difference
 from tailgrad.evidence.lab import Analysis, Lab
 from tailgrad.evidence.provenance import provenance
 from tailgrad.evidence.record import claim_record, group_record, seeds_of
+from tailgrad.evidence.same_speed import share_speed
 from tailgrad.evidence.study_file import Group, StudyFile, read_study, studies
 from tailgrad.files import write_json
 from tailgrad.recipes.compare import compare
 from tailgrad.recipes.compose import merge
+from tailgrad.recipes.config import Config
 from tailgrad.recipes.run_folder import read_json
 from tailgrad.recipes.talk import Listener, Talk
 
@@ -175,22 +177,21 @@ def study(
     sources = _filled(plan, data, slots)
     folder = Path(out) if out is not None else Path("studies") / f"{plan.name}.{size}"
     _refuse_taken(folder, resume)
-    _refuse_wrong(plan, wanted, sources, overrides or {})
+    configs = _checked(plan, wanted, sources, overrides or {})
     left_out = {g.data for g in whole.expanded().values()} - {g.data for g in groups.values()}
     talk, work = Talk(console), sitting or Sitting()
-    desk = _Desk(plan, size, folder, sources, talk, work, overrides or {}, left_out)
+    desk = _Desk(plan, size, folder, sources, talk, work, overrides or {}, left_out, configs)
     return desk.run(wanted, groups)
 
 
-def _refuse_wrong(
+def _checked(
     plan: StudyFile, wanted: Mapping[str, Group], sources: Mapping[str, str], above: Mapping[str, Any]
-) -> None:
-    """Fail now on what would fail after hours."""
+) -> dict[str, Config]:
+    """The configuration of every group's first method; fails now on what would fail after hours."""
     if plan.analysis is not None:
         check_analysis(plan.analysis)
     check = GroupCheck(plan, sources, above)
-    for name, group in wanted.items():
-        check(name, group)
+    return {name: check(name, group) for name, group in wanted.items()}
 
 
 def _wanted(groups: Mapping[str, Group], only: Sequence[str], plan: StudyFile) -> list[str]:
@@ -255,6 +256,8 @@ class _Desk:
     above: Mapping[str, Any]
     left_out: Collection[str]
     """slots of groups that this size leaves out"""
+    configs: Mapping[str, Config]
+    """of every wanted group's first method"""
     failed: dict[str, str] = field(default_factory=dict)
     analysis: Analysis | None = None
 
@@ -278,6 +281,7 @@ class _Desk:
         self.talk(f"{self.plan.name}, group {name}")
         limit = {} if self.work.until is None else {"train": {"max_minutes": self.work.minutes_left()}}
         out = self.folder / name
+        share_speed(self.folder, name, self.configs[name], self.plan.expanded())
         try:
             compare(
                 self.sources.get(group.data, group.data),
