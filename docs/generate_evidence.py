@@ -23,14 +23,14 @@ What was published, what is measured here, and what follows. Every claim has one
 - **confirmed**: the figure lies on the claimed side with p < 0.05, two-sided, after Holm's correction over
   the claims of its study that answer the same question (its family). For "about as good": the whole 95 %
   interval lies within the tolerance.
-- **not confirmed**: it lies on the other side by the same standard, or its 95 % interval leaves out what was
-  printed without lying on the claimed side. For "about as good": all of the interval lies outside the
-  tolerance.
+- **not confirmed**: it lies on the other side by the same standard, or it falls short of what was printed by
+  the same standard (over the printed figures of the family) without lying on the claimed side. For "about as
+  good": all of the interval lies outside the tolerance.
 - **cannot be told**: anything else. Most often there are too few seeds for an effect of that size.
 
 Figures are means over seeds, or over splits where the data bring no test set, whose intervals then take the
-Nadeau-Bengio variance; n is their number. Intervals are not corrected for the number of claims, verdicts are:
-where a claim cannot be told although its interval lies on one side, the p value says why. Methods go by the
+Nadeau-Bengio variance; n is their number. Intervals are not corrected for the number of claims, nor is "about
+as good", which goes by them; all other verdicts are: where a claim cannot be told although its interval lies on one side, the p value says why. Methods go by the
 names of the catalogue.
 
 A verdict is on the claim as it was measured here, so far with small networks, mostly on handwritten digits

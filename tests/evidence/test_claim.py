@@ -65,6 +65,23 @@ def test_a_claimed_side_that_only_the_correction_leaves_open_is_not_refuted_by_i
     assert below["c"].word == UNKNOWN
 
 
+def test_what_was_printed_is_refuted_after_the_correction_of_its_family() -> None:
+    """Three seeds around 0 against eight printed figures: alone one falls short, in the family it does not."""
+    short = HALF * 1.2
+    printed = {"c": short} | {f"other-{i}": 0.0 for i in range(7)}
+    claims = [claim(id=name, above=0, printed=value) for name, value in printed.items()]
+    figures = {name: at(0.0) for name in printed}
+    p = float(stats.ttest_1samp(at(0.0).values, short).pvalue)
+    assert p < 0.05 < 8 * p
+    assert judge(claims, figures)["c"].word == UNKNOWN
+    assert judge(claims[:1], figures)["c"].word == NOT_CONFIRMED
+    # Neither claims without a printed figure nor those of another family count.
+    free = [one.model_copy(update={"printed": None}) for one in claims[1:]]
+    assert judge([claims[0], *free], figures)["c"].word == NOT_CONFIRMED
+    apart = [one.model_copy(update={"family": "apart"}) for one in claims[1:]]
+    assert judge([claims[0], *apart], figures)["c"].word == NOT_CONFIRMED
+
+
 def test_near_is_equivalence() -> None:
     assert word(at(0.5), near=0.5, within=HALF + 1e-6) == CONFIRMED
     assert word(at(0.5), near=0.5, within=HALF - 1e-6) == UNKNOWN

@@ -116,8 +116,9 @@ def judge(claims: Sequence[Claim], figures: Mapping[str, Figure]) -> dict[str, V
 
     ``above`` and ``below``: confirmed where the figure lies on that side with p < 0.05 after Holm's
     correction over all such claims of its family in the study, those that wait to be run included. Not
-    confirmed where it lies on the other side by the same standard, or where its 95 % interval leaves out
-    what was printed without lying on the claimed side.
+    confirmed where it lies on the other side by the same standard, or where it falls short of what was
+    printed by the same standard, corrected over the printed figures of the family, and its 95 % interval
+    does not lie on the claimed side.
     ``near``: confirmed where the whole interval lies within the tolerance, not confirmed where none of
     it does. Anything else cannot be told with these data.
 
@@ -130,23 +131,34 @@ def judge(claims: Sequence[Claim], figures: Mapping[str, Figure]) -> dict[str, V
         >>> judge([claim], {"gain": Figure.over([0.02, 0.03, 0.04])})["gain"].word
         'confirmed'
     """
-    corrected: dict[str, float | None] = {}
+    thresholds: dict[str, float | None] = {}
+    printed: dict[str, float | None] = {}
     for family in {claim.family for claim in claims}:
         sided = [claim for claim in claims if claim.near is None and claim.family == family]
-        raw = [figures[c.id].p(c.threshold) if c.id in figures else None for c in sided]
-        # What waits to be run is a test too: no verdict may fall when it is there.
-        after = holm([1.0 if p is None else p for p in raw])
-        corrected |= {c.id: None if p is None else q for c, p, q in zip(sided, raw, after, strict=True)}
-    return {claim.id: _verdict(claim, figures.get(claim.id), corrected.get(claim.id)) for claim in claims}
+        thresholds |= _corrected({claim.id: claim.threshold for claim in sided}, figures)
+        known = {claim.id: claim.printed for claim in sided if claim.printed is not None}
+        printed |= _corrected(known, figures)
+    return {
+        claim.id: _verdict(claim, figures.get(claim.id), thresholds.get(claim.id), printed.get(claim.id))
+        for claim in claims
+    }
 
 
-def _verdict(claim: Claim, figure: Figure | None, p: float | None) -> Verdict:
+def _corrected(against: Mapping[str, float], figures: Mapping[str, Figure]) -> dict[str, float | None]:
+    """P values of figures being what they are held against, after Holm; None without a figure."""
+    raw = [figures[name].p(value) if name in figures else None for name, value in against.items()]
+    # What waits to be run is a test too: no verdict may fall when it is there.
+    after = holm([1.0 if p is None else p for p in raw])
+    return {name: None if p is None else q for name, p, q in zip(against, raw, after, strict=True)}
+
+
+def _verdict(claim: Claim, figure: Figure | None, p: float | None, p_printed: float | None) -> Verdict:
     if figure is None:
         return Verdict(UNKNOWN, "not measured yet")
     if figure.mean.low is None or figure.mean.high is None:
         why = f"{figure.mean.value:.4g} without an interval ({figure.mean.how or 'one value'})"
         return Verdict(UNKNOWN, why)
-    word = _near(claim, figure) if claim.near is not None else _sided(claim, figure, p)
+    word = _near(claim, figure) if claim.near is not None else _sided(claim, figure, p, p_printed)
     return Verdict(word, _why(claim, figure), p)
 
 
@@ -158,7 +170,7 @@ def _near(claim: Claim, figure: Figure) -> str:
     return NOT_CONFIRMED if high < least or low > most else UNKNOWN
 
 
-def _sided(claim: Claim, figure: Figure, p: float | None) -> str:
+def _sided(claim: Claim, figure: Figure, p: float | None, p_printed: float | None) -> str:
     upwards = claim.above is not None
     if p is not None and p < _LEVEL:
         return CONFIRMED if (figure.mean.value > claim.threshold) == upwards else NOT_CONFIRMED
@@ -166,7 +178,8 @@ def _sided(claim: Claim, figure: Figure, p: float | None) -> str:
     # With the correction alone in its way the claimed side is not refuted by a smaller effect than printed.
     if claim.printed is None or (low > claim.threshold if upwards else high < claim.threshold):
         return UNKNOWN
-    return NOT_CONFIRMED if (high < claim.printed if upwards else low > claim.printed) else UNKNOWN
+    short = figure.mean.value < claim.printed if upwards else figure.mean.value > claim.printed
+    return NOT_CONFIRMED if short and p_printed is not None and p_printed < _LEVEL else UNKNOWN
 
 
 def _ends(figure: Figure) -> tuple[float, float]:
