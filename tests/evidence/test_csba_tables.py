@@ -8,6 +8,7 @@ import pytest
 
 from tailgrad.checks import InputError
 from tailgrad.evidence import Evidence, Lab, study
+from tailgrad.evidence.analyses import csba_tables
 from tailgrad.evidence.analyses.csba_tables import analyse
 from tailgrad.interference import Interference
 from tailgrad.recipes.run_folder import RunFolder
@@ -94,7 +95,8 @@ def test_named_pairs_are_followed_whatever_they_were_before(
         assert found.figures[f"grouped.csba.named.{what}"].mean.value == pytest.approx(np.mean(moved))
     (table,) = [table for table in found.tables if table.title.startswith("Pairs: csba in grouped")]
     assert [row[0] for row in table.rows] == ["0 and 9", "2 and 7", "4 and 1"]
-    assert "grouped.csba.named.conflict" not in evidence.content["figures"]
+    none = analyse(Lab(tmp_path / "none", {}, groups, SETTINGS))
+    assert "grouped.csba.named.conflict" not in none.figures
 
 
 def test_a_pair_of_classes_that_are_not_there_is_named(evidence: Evidence, tmp_path: Path) -> None:
@@ -140,3 +142,12 @@ def test_runs_of_the_same_name_in_two_groups_stay_apart(evidence: Evidence, tmp_
     assert "grouped.csba.share" in found
     assert "leaking.csba.share" not in found
     assert "leaking.csba.parameters" in found
+
+
+def test_an_interval_of_two_runs_ends_where_shares_do() -> None:
+    def run(split: int, value: float) -> dict[str, Any]:
+        figures = {"name": "cat", "recall": {"value": value}}
+        return {"seed": 0, "split_seed": split, "own_test": True, "test": {"classes": [figures]}}
+
+    runs = [run(0, 0.1), run(1, 0.9)]
+    assert csba_tables._mean(runs, "recall of cat") == "0.500 [0.000, 1.000]"

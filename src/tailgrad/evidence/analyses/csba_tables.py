@@ -13,6 +13,7 @@ Figures: ``GROUP.METHOD.WHAT``, and ``GROUP.METHOD.WHAT.change`` against the ref
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -293,4 +294,8 @@ def _class_table(of: str, runs: Sequence[dict[str, Any]]) -> Table:
 
 
 def _mean(runs: Sequence[dict[str, Any]], metric: str) -> str:
-    return str(difference(runs, None, metric, own_test=bool(runs[0]["own_test"])).mean)
+    """Precision, recall or F1 of a class; an interval of few runs ends where shares do."""
+    mean = difference(runs, None, metric, own_test=bool(runs[0]["own_test"])).mean
+    if mean.low is None or mean.high is None:
+        return str(mean)
+    return str(replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high)))
