@@ -19,7 +19,8 @@ from tailgrad.recipes.conclude import conclude, mcnemar
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.recipes.study_runs import StudyRuns
-from tailgrad.recipes.table import table_rows
+from tailgrad.recipes.table import _columns, table_rows
+from tailgrad.recipes.table_text import as_latex, as_markdown
 from tailgrad.report.folders import read_study
 
 METHODS = ["baseline", "csba"]
@@ -316,6 +317,17 @@ def test_recall_of_groups_by_training_count_is_the_mean_over_their_classes(study
         table(study.folder, metric="recall_many")
 
 
+def test_a_table_counts_splits_as_splits() -> None:
+    row = {"method": "a", "metric": "accuracy", "n": 4, "mean": 0.5, "low": None, "high": None}
+    content = {"unit": "split", "rows": [row], "paired": []}
+    assert table_rows(content, "accuracy")[0][:2] == ["method", "splits"]
+    assert _columns(content, ["accuracy"])[0] == ["method", "splits", "accuracy"]
+    before = {key: value for key, value in content.items() if key != "unit"}
+    assert table_rows(before, "accuracy")[0][1] == "seeds"
+    more = content | {"rows": [row, row | {"method": "b", "n": 3}]}
+    assert "textbf" not in as_latex({"": table_rows(more, "accuracy")}, {})
+
+
 def test_latex_can_be_pasted(study: Any) -> None:
     text = table(study.folder, "latex", "worst_f1")
     assert text.startswith("% needs \\usepackage{booktabs}")
@@ -349,8 +361,6 @@ def test_a_study_of_groups_is_a_table_a_group(study: Any, tmp_path: Path) -> Non
 
 def test_special_characters_do_not_break_a_table() -> None:
     row = {"method": "a|b_c&%<", "metric": "accuracy", "n": 1, "mean": 0.5, "low": None, "high": None}
-    from tailgrad.recipes.table_text import as_latex, as_markdown
-
     rows = {"": table_rows({"rows": [row], "paired": []}, "accuracy")}
     assert r"a\|b_c&%<" in as_markdown(rows, {})
     assert r"a\textbar{}b\_c\&\%\textless{}" in as_latex(rows, {}, "x")

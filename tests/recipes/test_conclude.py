@@ -11,7 +11,8 @@ from statsmodels.stats.power import TTestPower
 
 from tailgrad.checks import InputError
 from tailgrad.evaluate import critical_difference, crossed_bootstrap, paired_difference
-from tailgrad.recipes import compare, table
+from tailgrad.recipes import Config, compare, table
+from tailgrad.recipes.compare import _has_single_runs
 from tailgrad.recipes.compose import merge
 from tailgrad.recipes.conclude import conclude
 from tailgrad.recipes.crossed import with_crossed
@@ -123,6 +124,21 @@ def test_one_split_or_one_seed_each_counts_by_seed(splits: list[int]) -> None:
     runs = [result(0.5 + i / 50, i, split) for i, split in enumerate(splits)]
     found = conclude({"a": runs, "b": runs}, own_test=True)
     assert (found["unit"], headline(found)["n"]) == ("seed", 3)
+
+
+def test_one_seed_of_several_splits_counts_as_splits() -> None:
+    a, b = ([result(v, 0, split) for split, v in enumerate(values)] for values in (LOW, HIGH))
+    found = conclude({"a": a, "b": b}, own_test=False)
+    row = headline(found)
+    assert (found["unit"], row["n"]) == ("split", 4)
+    assert row["how"] == "Student t 95% over 4 splits, Nadeau-Bengio"
+    assert found["conclusion"].startswith("Over 4 splits, ")
+    assert "seed" not in found["conclusion"]
+    # The figures are those of as many pairs, whatever they are called.
+    seeds = headline(conclude({"a": by_seed(LOW), "b": by_seed(HIGH)}, own_test=False))
+    assert {key: value for key, value in row.items() if key != "how"} == {
+        key: value for key, value in seeds.items() if key != "how"
+    }
 
 
 def test_methods_that_ran_other_seeds_are_not_compared() -> None:
@@ -244,3 +260,22 @@ def test_ten_seeds_on_a_test_set_of_its_own(tmp_path: Path, fast: dict[str, Any]
     assert row["crossed"]["value"] == pytest.approx(row["mean"])
     assert row["crossed"]["low"] < row["mean"] < row["crossed"]["high"]
     assert "images crossed with seeds" in study.report.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "single"),
+    [
+        ([(s, None) for s in range(3)], True),
+        ([(s, 0) for s in range(3)], True),
+        ([(0, split) for split in range(3)], True),
+        ([(s, split) for split in range(2) for s in range(2)], False),
+    ],
+)
+def test_only_single_runs_are_crossed_with_images(pairs: list[tuple[int, int | None]], single: bool) -> None:
+    """Whatever a pair is called: over means of several seeds the bootstrap has no runs to draw."""
+    plans = [
+        Config(source="x", method=method, seed=seed, split_seed=split)
+        for seed, split in pairs
+        for method in ("a", "b")
+    ]
+    assert _has_single_runs(plans) is single

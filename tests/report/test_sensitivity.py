@@ -33,6 +33,7 @@ def test_splits_are_called_splits_and_crossed_intervals_get_a_column() -> None:
     table = sensitivity_blocks(content, "macro_f1")[0]
     assert table.caption == "What 3 splits can see in macro-F1"
     assert table.header[3] == "splits for this difference"
+    assert table.header[-1] == "95 % over images crossed with splits"
     assert [cells[-1] for cells in table.rows] == ["-0.004 to +0.030", "\u2013"]
     assert all(len(cells) == len(table.header) for cells in table.rows)
 

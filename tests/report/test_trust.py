@@ -6,6 +6,7 @@ import pytest
 
 from tailgrad.report.folders import Run, Study, read_run, read_study
 from tailgrad.report.run_report import run_page
+from tailgrad.report.study_report import study_page
 from tailgrad.report.trust import missing, run_checks, study_checks
 
 
@@ -118,3 +119,28 @@ def test_a_network_from_an_early_epoch_is_no_trained_one(
     assert (found[1] == "fine") == (verdict == "run to its end")
     assert str(kept) in found[2]
     assert str(epochs) in found[2]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "verdict", "pairs", "drawn"),
+    [
+        ((0, 1, 2), "3 seeds", "runs of the same seed", "every seed draws its own split"),
+        ((0, 0, 0), "3 splits", "runs of the same split", "splits are drawn anew"),
+    ],
+)
+def test_pairs_are_called_what_they_are(
+    study: Study, seeds: tuple[int, ...], verdict: str, pairs: str, drawn: str
+) -> None:
+    runs = {
+        method: tuple(
+            replace(run, result=run.result | {"seed": seed}) for run, seed in zip(found, seeds, strict=True)
+        )
+        for method, found in study.runs.items()
+    }
+    changed = replace(study, runs=runs)
+    (found,) = [one for one in study_checks(changed) if one.title == "Seeds"]
+    assert found.verdict == verdict
+    assert pairs in found.text
+    facts = study_page(changed).facts
+    assert verdict in facts
+    assert drawn in facts

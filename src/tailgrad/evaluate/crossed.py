@@ -75,7 +75,7 @@ def crossed_bootstrap(
     draws = np.concatenate(list(_draws(patterns, metric, resamples, random)))
     value = float((a - b).mean())
     low, high = np.quantile(draws, _ends(level, a - b, float(draws.var())))
-    how = f"bootstrap {level:.0%} over images crossed with {both.shape[1]} seeds"
+    how = f"bootstrap {level:.0%} over images crossed with {both.shape[1]} runs"
     return Estimate(value, min(float(low), value), max(float(high), value), how)
 
 

@@ -14,6 +14,7 @@ import yaml
 from tailgrad.checks import InputError, in_range, one_of
 from tailgrad.data import Source
 from tailgrad.engine import Diverged
+from tailgrad.evaluate import units_of
 from tailgrad.files import write_json, write_text, write_with
 from tailgrad.recipes.announce import work
 from tailgrad.recipes.chosen_methods import Chosen, Methods, choose
@@ -143,7 +144,7 @@ def compare(
             tested = {c.method: runs.folder(c) for c in plans[: len(chosen.overlays)]}
             several = opened.indicators is not None  # no image is right or wrong as a whole
             comparison["mcnemar_seed0"] = [] if several else mcnemar(tested)
-            if one_split and comparison["unit"] == "seed" and not several:
+            if one_split and _has_single_runs(plans) and not several:
                 comparison["paired"] = with_crossed(comparison["paired"], _folders(runs, plans))
         _write(folder, _differences(plans, chosen), comparison, results)
         write_report(folder, source=opened)
@@ -292,6 +293,12 @@ def _is_one_split(plans: Sequence[Config]) -> bool:
     """Whether all runs were told to share one split."""
     splits = {config.split_seed for config in plans}
     return len(splits) == 1 and splits != {None}
+
+
+def _has_single_runs(plans: Sequence[Config]) -> bool:
+    """Whether every pair of a comparison is two runs, and no mean over the seeds of a split."""
+    first = plans[0].method
+    return units_of((c.seed, c.split_seed) for c in plans if c.method == first).single
 
 
 def _plans(

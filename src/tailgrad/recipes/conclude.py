@@ -93,7 +93,7 @@ def conclude(
     dropped: Sequence[str] = (),
     left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Compare every method with the first one, by seed, or by split where splits have several seeds each.
+    """Compare every method with the first one, by seed, or by split where seeds do not tell runs apart.
 
     Args:
         results: results of each method, runs in the same order; the first method is the reference.

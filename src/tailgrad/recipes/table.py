@@ -12,7 +12,7 @@ from tailgrad.untrusted import of_shape
 FORMATS = ("md", "csv", "latex")
 HEADER = (
     "method",
-    "seeds",
+    "{units}",
     "{metric}",
     "low",
     "high",
@@ -115,7 +115,7 @@ def table_rows(comparison: Mapping[str, Any], metric: str) -> list[list[str]]:
         ['a', '1', '0.500']
     """
     differences = {row["method"]: row for row in comparison["paired"] if row["metric"] == metric}
-    header = [name.format(metric=metric_title(metric)) for name in HEADER]
+    header = [name.format(metric=metric_title(metric), units=_units(comparison)) for name in HEADER]
     return [
         header,
         *(_row(row, differences.get(row["method"])) for row in comparison["rows"] if row["metric"] == metric),
@@ -126,7 +126,7 @@ def _columns(comparison: Mapping[str, Any], metrics: Sequence[str]) -> list[list
     """One row a method with its mean and interval in every metric."""
     cells = {(row["method"], row["metric"]): row for row in comparison["rows"]}
     methods = dict.fromkeys(str(row["method"]) for row in comparison["rows"])
-    header = ["method", "seeds", *map(metric_title, metrics)]
+    header = ["method", _units(comparison), *map(metric_title, metrics)]
     return [
         header,
         *(
@@ -134,6 +134,11 @@ def _columns(comparison: Mapping[str, Any], metrics: Sequence[str]) -> list[list
             for name in methods
         ),
     ]
+
+
+def _units(comparison: Mapping[str, Any]) -> str:
+    """What the values of a mean are, in words."""
+    return f"{comparison.get('unit', 'seed')}s"
 
 
 def metric_title(metric: str) -> str:

@@ -136,7 +136,7 @@ def _best(rows: Rows) -> set[tuple[int, int]]:
     """Cells with the highest mean of their column; counts, differences and p values have none."""
     found = set()
     for place, name in enumerate(rows[0]):
-        if name in ("method", "seeds", "difference", "p (Holm)", "verdict"):
+        if name in ("method", "seeds", "splits", "difference", "p (Holm)", "verdict"):
             continue
         values = {i: match for i, row in enumerate(rows) if i and (match := _NUMBER.fullmatch(row[place]))}
         means = {i: float(match[1]) for i, match in values.items()}

@@ -12,7 +12,6 @@ _NOTE = (
     "difference found is the true one; a dash is more than 1000, or with splits of one folder no number at "
     "all. Probability of improvement: the share of pairs in which the method has the higher figure."
 )
-_CROSSED = "95 % over images crossed with seeds"
 _OVERLAP = (
     "The splits overlap, and rank tests take them for independent: their p values are too small, and methods "
     "that no bar joins may still be equal."
@@ -51,7 +50,7 @@ def _table(rows: list[Fields], metric: str, unit: str) -> Table:
         )
         for row in rows
     )
-    last = (_CROSSED,) if crossed else ()
+    last = (f"95 % over images crossed with {unit}s",) if crossed else ()
     caption = f"What {rows[0]['n']} {unit}s can see in {metric_name(metric)}"
     return Table(caption, (*header, "probability of improvement", "95 %", *last), cells)
 

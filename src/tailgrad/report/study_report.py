@@ -143,7 +143,9 @@ def _facts(study: Study) -> tuple[str, ...]:
 def _tested_on(study: Study) -> str:
     if study.settings.get("own_test"):
         return "test set of its own"
-    return "one split for all" if study.test_train_ratio is None else "every seed draws its own split"
+    if study.test_train_ratio is None:
+        return "one split for all"
+    return "splits are drawn anew" if study.units.name == "split" else "every seed draws its own split"
 
 
 def _training_blocks(study: Study) -> tuple[Block, ...]:

@@ -86,7 +86,8 @@ def _seeds(study: Study) -> Check:
         return Check("Seeds", "one", "warn", "With one seed nothing can be concluded about methods.")
     if study.units.count < 3:
         return Check("Seeds", study.units.words, "warn", "Below three, intervals are too wide to tell much.")
-    text = "Differences pair runs of the same seed; p values are corrected over the methods (Holm)."
+    paired = f"runs of the same {study.units.name}" if study.units.single else "the means of the same split"
+    text = f"Differences pair {paired}; p values are corrected over the methods (Holm)."
     return Check("Seeds", study.units.words, "fine", text)
 
 

@@ -8,7 +8,7 @@ from tailgrad.report.figures.style import SYMBOLS, colour, layout, plain, title
 from tailgrad.report.wording import interval, number, plot_label
 
 _MEANING = (
-    "Small marks: one seed each, or one split where splits have several seeds. Large mark and line: their"
+    "Small marks: one seed each, or one split (the mean over its seeds). Large mark and line: their"
     " mean and its interval. Marks that mix freely mean that the seed or split matters more than the method."
 )
 
