@@ -59,6 +59,21 @@ def test_the_interval_over_splits_counts_each_once_and_takes_their_overlap(
     assert each.rows[0][5] != table.rows[0][5]
 
 
+def test_the_intervals_of_the_worst_pairs_count_each_split_once(found: dict[str, Interference]) -> None:
+    measured = [{"heldout": found[m]} for m in ("heldout", "early", "train", "early")]
+    blocks = conflict_blocks({"csba": measured}, {"csba": units_of([(0, 0), (1, 0), (0, 1), (1, 1)])}, 0.25)
+    (table,) = [one for one in every(blocks, Table) if one.header[0] == "pair"]
+    assert table.header[-1] == "excess, 95 % over splits"
+    names = found["heldout"].class_names
+    for cells in table.rows:
+        i, j = (names.index(name) for name in cells[0].split(" / "))
+        values = [float(one["heldout"].excess[i, j]) for one in measured]
+        means = [(values[0] + values[1]) / 2, (values[2] + values[3]) / 2]
+        half = 12.7062 * abs(means[0] - means[1]) / 2**0.5 * (0.5 + 0.25) ** 0.5
+        low, high = (float(end) for end in cells[-1].split(" to "))
+        assert (low, high) == pytest.approx((sum(means) / 2 - half, sum(means) / 2 + half), abs=2e-3)
+
+
 def test_maps_come_in_threes(found: dict[str, Interference]) -> None:
     for methods in (1, 2):
         blocks = conflict_blocks({f"m{i}": [found] for i in range(methods)})

@@ -1,9 +1,13 @@
-"""Means over matrices that hold NaN where a class could not be measured."""
+"""Means over matrices that hold NaN where a class could not be measured, and intervals over runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+from tailgrad.evaluate import Units, student_t
+from tailgrad.report.wording import interval
 
 Matrix = npt.NDArray[np.float64]
 
@@ -51,3 +55,34 @@ def pooled(matrix: Matrix, groups: Sequence[npt.NDArray[np.intp]]) -> Matrix:
     total, known = (member.T @ cells @ member for cells in (np.nan_to_num(matrix), ~np.isnan(matrix)))
     means: Matrix = np.divide(total, known, out=np.full(total.shape, np.nan), where=known > 0)
     return means
+
+
+@dataclass(frozen=True)
+class OverRuns:
+    """Intervals of means over runs: those of one split are one figure, and splits drawn anew overlap.
+
+    Args:
+        units: label -> which of its runs make one figure; every run is one where a label is missing.
+        extra: the Nadeau-Bengio term n_test / n_train where splits are drawn anew, else 0.
+
+    Example:
+        >>> OverRuns().what, OverRuns().interval("csba", [0.1, 0.2])
+        ('seeds', '-0.485 to +0.785')
+    """
+
+    units: Mapping[str, Units] = field(default_factory=dict)
+    extra: float = 0.0
+
+    @property
+    def what(self) -> str:
+        """What the figures are."""
+        return f"{next((one.name for one in self.units.values()), 'seed')}s"
+
+    def interval(self, label: str, values: Sequence[float]) -> str:
+        """The interval of the mean of one value a run, NaN left out."""
+        units = self.units.get(label)
+        if units is not None and sum(map(len, units.members)) == len(values):
+            values = units.means(values)
+        known = [value for value in values if np.isfinite(value)]
+        found = student_t(known, extra_variance=self.extra) if known else None
+        return interval(found.low, found.high, sign=True) if found else interval(None, None)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tailgrad.evaluate import Units, student_t
+from tailgrad.evaluate import Units
 from tailgrad.interference import Interference
 from tailgrad.interference.tiles import TiledInterference
-from tailgrad.report.averages import Matrix, mean_over, pair_mean
+from tailgrad.report.averages import Matrix, OverRuns, mean_over, pair_mean
 from tailgrad.report.blocks import Block, Figure, Folded, Grid, Table, Text
 from tailgrad.report.certainty import Measured, certainty_blocks, classes_of, likeness_of, noise_table
 from tailgrad.report.class_order import MOST_CELLS
@@ -15,7 +15,7 @@ from tailgrad.report.figures import LayerSeries, branch_shares, heat_map, layers
 from tailgrad.report.folders import MOMENTS
 from tailgrad.report.pairs import strongest_map, worst_pairs, worst_pairs_alone
 from tailgrad.report.tables import matrix_table
-from tailgrad.report.wording import interval, signed
+from tailgrad.report.wording import signed
 from tailgrad.types import ClassInfo
 
 MOMENT_WORDS = {
@@ -87,15 +87,18 @@ def conflict_blocks(
     if not found:
         return ()
     (first, results), *others = found.items()
-    opened = (Text(f"Shown here: {MOMENT_WORDS[first]}."), *_matrices(results, is_first=True))
-    folded = tuple(Folded(f"The same, {MOMENT_WORDS[moment]}", _matrices(more)) for moment, more in others)
+    over = OverRuns(units or {}, test_train_ratio or 0.0)
+    opened = (Text(f"Shown here: {MOMENT_WORDS[first]}."), *_matrices(results, over, is_first=True))
+    folded = tuple(
+        Folded(f"The same, {MOMENT_WORDS[moment]}", _matrices(more, over)) for moment, more in others
+    )
     sure = noise_table(found, MOMENT_WORDS)
     unsure = () if sure else (Text(NO_INTERVAL),)
     read = Folded("How to read conflict, null and excess", (Text(EXPLANATION), Text(CAUTION)))
     return (
         Text(SHORT),
         read,
-        _summary(found, units or {}, test_train_ratio or 0.0),
+        _summary(found, over),
         *sure,
         *unsure,
         *opened,
@@ -103,7 +106,7 @@ def conflict_blocks(
     )
 
 
-def _matrices(results: Measured, is_first: bool = False) -> tuple[Block, ...]:
+def _matrices(results: Measured, over: OverRuns, *, is_first: bool = False) -> tuple[Block, ...]:
     whole = {
         label: [result for result in found if not isinstance(result, TiledInterference)]
         for label, found in results.items()
@@ -111,10 +114,10 @@ def _matrices(results: Measured, is_first: bool = False) -> tuple[Block, ...]:
     whole = {label: found for label, found in whole.items() if found}
     if not whole:  # above 2,000 classes no matrix is kept
         return (worst_pairs_alone(results),)
-    return (*_maps(whole), *(certainty_blocks(whole) if is_first else ()), *_layers(whole))
+    return (*_maps(whole, over), *(certainty_blocks(whole) if is_first else ()), *_layers(whole))
 
 
-def _summary(found: Mapping[str, Measured], units: Mapping[str, Units], extra: float) -> Table:
+def _summary(found: Mapping[str, Measured], over: OverRuns) -> Table:
     rows = []
     for moment, by_label in found.items():
         for label, results in by_label.items():
@@ -126,28 +129,18 @@ def _summary(found: Mapping[str, Measured], units: Mapping[str, Units], extra: f
                     signed(_average([result.mean for result in results])),
                     signed(_average([result.mean_null for result in results])),
                     signed(_average(means)),
-                    _over(means, units.get(label), extra),
+                    over.interval(label, means),
                 )
             )
-    unit = next((one.name for one in units.values()), "seed")
-    header = ("method", "measured", "conflict", "null", "excess", f"excess, 95 % over {unit}s")
+    header = ("method", "measured", "conflict", "null", "excess", f"excess, 95 % over {over.what}")
     return Table("Mean over all pairs of classes", header, tuple(rows))
-
-
-def _over(means: Sequence[float], units: Units | None, extra: float) -> str:
-    """The interval of a mean; runs of one split are one figure, and splits drawn anew overlap."""
-    if units is not None and sum(map(len, units.members)) == len(means):
-        means = units.means(means)
-    known = [mean for mean in means if np.isfinite(mean)]
-    found = student_t(known, extra_variance=extra) if known else None
-    return interval(found.low, found.high, sign=True) if found else interval(None, None)
 
 
 def _average(values: Sequence[float]) -> float:
     return float(mean_over([np.array(value) for value in values]))
 
 
-def _maps(results: Measured) -> tuple[Block, ...]:
+def _maps(results: Measured, over: OverRuns) -> tuple[Block, ...]:
     like = likeness_of(results)
     maps = {
         quantity: tuple(
@@ -174,7 +167,7 @@ def _maps(results: Measured) -> tuple[Block, ...]:
         if len(classes_of(found).names) <= MOST_CELLS
     )
     folded = (Folded("These matrices as tables", tables),) if tables else ()
-    return (*rows, *_strongest(results), worst_pairs(results), *folded)
+    return (*rows, *_strongest(results), worst_pairs(results, over), *folded)
 
 
 def _strongest(results: Measured) -> tuple[Block, ...]:

@@ -1,12 +1,9 @@
 """Pairs of classes that oppose most beyond the null, as tables."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from tailgrad.evaluate import student_t
 from tailgrad.interference import Interference
-from tailgrad.report.averages import Matrix, mean_over
+from tailgrad.report.averages import Matrix, OverRuns, mean_over
 from tailgrad.report.blocks import Figure, Table
 from tailgrad.report.certainty import Measured
 from tailgrad.report.figures import heat_map
@@ -22,16 +19,18 @@ _STRONGEST = (
 _CAPTION = "The six pairs with the lowest excess, chosen for each method on its own measurement"
 
 
-def worst_pairs(results: Measured) -> Table:
+def worst_pairs(results: Measured, over: OverRuns | None = None) -> Table:
     """The six pairs of the lowest mean excess, each with its interval.
 
     Args:
         results: measurements of one moment by label. With one run a label the interval is that of the run,
-            without its noise; with several it is over seeds.
+            without its noise; with several it is over seeds or splits.
+        over: which runs make one figure, and whether splits overlap; None makes every run one.
 
     Example: see ``conflict_blocks``.
     """
-    seeds = any(len(found) > 1 for found in results.values())
+    over = over or OverRuns()
+    several = any(len(found) > 1 for found in results.values())
     rows = []
     for label, found in results.items():
         matrices = [mean_over([getattr(result, quantity) for result in found]) for quantity in _QUANTITIES]
@@ -41,9 +40,10 @@ def worst_pairs(results: Measured) -> Table:
         names = found[0].class_names
         for i, j in zip(a[order], b[order], strict=True):
             figures = tuple(signed(float(matrix[i, j])) for matrix in matrices)
-            sure = _over_seeds(found, i, j) if seeds else _within(found[0], i, j)
+            each = [float(result.excess[i, j]) for result in found]
+            sure = over.interval(label, each) if several else _within(found[0], i, j)
             rows.append((f"{names[i]} / {names[j]}", label, *figures, sure))
-    certain = "excess, 95 % over seeds" if seeds else "noise-free excess, 90 %"
+    certain = f"excess, 95 % over {over.what}" if several else "noise-free excess, 90 %"
     return Table(_CAPTION, ("pair", "method", *_QUANTITIES, certain), tuple(rows))
 
 
@@ -53,12 +53,6 @@ def _within(result: Interference, i: int, j: int) -> str:
         return interval(None, None)
     low, high = ends[:, i, j].tolist()
     return "unknown" if np.isnan(low) else interval(low, high, sign=True)
-
-
-def _over_seeds(found: Sequence[Interference], i: int, j: int) -> str:
-    values = [float(result.excess[i, j]) for result in found]
-    known = student_t([value for value in values if np.isfinite(value)] or [0.0])
-    return interval(known.low, known.high, sign=True)
 
 
 def strongest_map(label: str, excess: Matrix, classes: ClassInfo) -> Figure:
