@@ -28,10 +28,24 @@ def test_every_seed_meets_every_split() -> None:
     assert _pairs(1, 2) == [{"seed": 0, "split_seed": 0}, {"seed": 0, "split_seed": 1}]
 
 
-@pytest.mark.parametrize("splits", [0, -1, [], [1, 1], [-1, 2]])
+@pytest.mark.parametrize(
+    "splits", [0, -1, [], [1, 1], [-1, 2], True, [True], [0, False], 2.5, [1.0], "12", [None, 1]]
+)
 def test_splits_that_are_none(splits: Any) -> None:
     with pytest.raises(InputError, match="split_seeds must be"):
         _pairs(1, splits)
+
+
+def test_true_is_no_number_of_seeds() -> None:
+    with pytest.raises(InputError, match="seeds must be a whole number, got True"):
+        _pairs(True, None)
+
+
+@pytest.mark.parametrize("splits", [np.int64(2), np.array([0, 1]), (i for i in range(2)), range(2)])
+def test_splits_may_be_numbers_of_any_kind(splits: Any) -> None:
+    found = _pairs(1, splits)
+    assert found == [{"seed": 0, "split_seed": 0}, {"seed": 0, "split_seed": 1}]
+    assert {type(pair["split_seed"]) for pair in found} == {int}
 
 
 def test_a_crossed_study_names_its_runs_and_compares_by_split(

@@ -6,7 +6,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from tailgrad.checks import InputError, nearest
 from tailgrad.evidence.claim import Claim
@@ -14,9 +23,17 @@ from tailgrad.recipes.compose import merge, overlay
 from tailgrad.recipes.wrong_value import explain
 from tailgrad.untrusted import parse_yaml, yaml_text
 
-Count = Annotated[int, Field(ge=1)]
+
+def _not_a_switch(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic takes yes for 1
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_not_a_switch)]
+Count = Annotated[Whole, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]
-Split = Annotated[int, Field(ge=0)]
+Split = Annotated[Whole, Field(ge=0)]
 RESERVED = ("analysis", "evidence.json")
 """What else is in the folder of a study, so that no group may be called so."""
 

@@ -1,6 +1,6 @@
 """Several methods under one regime, over seeds, with paired intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral
@@ -273,20 +273,31 @@ def regime_only(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _pairs(seeds: int, split_seeds: int | Sequence[int] | None) -> list[dict[str, int]]:
     """Seed and split of every run of a method, split by split."""
-    given: object = seeds
-    if not isinstance(given, Integral):
+    if not _is_whole(seeds):
         raise InputError(f"seeds must be a whole number, got {seeds}; give the number of seeds")
     if split_seeds is None:
         return [{"seed": seed} for seed in range(seeds)]
-    if isinstance(split_seeds, int):
-        split_seeds = range(int(in_range("split_seeds", split_seeds, 1)))
-    whole = all(isinstance(seed, Integral) for seed in split_seeds)
-    if not split_seeds or len(set(split_seeds)) < len(split_seeds) or not whole or min(split_seeds) < 0:
+    splits = _splits(split_seeds)
+    return [{"seed": seed, "split_seed": split} for split in splits for seed in range(seeds)]
+
+
+def _splits(given: Any) -> list[int]:
+    """The splits meant by a number of them, or by their names."""
+    if _is_whole(given):
+        return list(range(int(in_range("split_seeds", given, 1))))
+    if isinstance(given, bool | str) or not isinstance(given, Iterable):
+        raise InputError(f"split_seeds must be a whole number or a list of such, got {given!r}; name them")
+    named = list(given)
+    if not named or not all(map(_is_whole, named)) or min(named) < 0 or len(set(named)) < len(named):
         raise InputError(
-            f"split_seeds must be different whole numbers of at least 0, got {list(split_seeds)}; name each "
-            "once"
+            f"split_seeds must be different whole numbers of at least 0, got {named}; name each once"
         )
-    return [{"seed": seed, "split_seed": split} for split in split_seeds for seed in range(seeds)]
+    return [int(split) for split in named]
+
+
+def _is_whole(value: object) -> bool:
+    """Whether it is a whole number; True and False count as none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _is_one_split(plans: Sequence[Config]) -> bool:
