@@ -71,3 +71,12 @@ def test_crossed_interval_covers_at_three_runs_each(shift: float) -> None:
 def test_bad_input_is_named(call, words: str) -> None:
     with pytest.raises(InputError, match=words):
         call()
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_means_that_differ_in_their_last_bit_are_a_tie(paired: bool) -> None:
+    of_seeds = (0.9 + 0.8) / 2
+    assert of_seeds != 0.85, "else this tests nothing"
+    assert probability_of_improvement([of_seeds] * 3, [0.85] * 3, paired=paired).value == 0.5
+    assert probability_of_improvement([1e-9] * 3, [0.0] * 3, paired=paired).value == 1.0
+    assert probability_of_improvement([0.0] * 3, [0.0] * 3, paired=paired).value == 0.5

@@ -100,3 +100,10 @@ def test_too_little_is_said_and_not_tested() -> None:
 def test_bad_input_is_named(values: dict[str, list[float]], words: str) -> None:
     with pytest.raises(InputError, match=words):
         critical_difference(values)
+
+
+def test_means_that_differ_in_their_last_bit_share_a_rank() -> None:
+    values = {"a": [(0.9 + 0.8) / 2] * 6, "b": [0.85] * 6, "c": [0.2] * 6}
+    found = critical_difference(values)
+    assert found.mean_ranks == {"a": 1.5, "b": 1.5, "c": 3.0}
+    assert found == critical_difference(values | {"a": [0.85] * 6})

@@ -10,6 +10,7 @@ from tailgrad.checks import InputError, in_range
 from tailgrad.evaluate.confusion import Floats
 from tailgrad.evaluate.estimate import Estimate
 from tailgrad.evaluate.intervals import wilson
+from tailgrad.evaluate.steps import in_steps
 
 
 def probability_of_improvement(
@@ -75,7 +76,9 @@ def _finite(argument: str, values: Sequence[float]) -> Floats:
 
 
 def _wins(a: Floats, b: Floats) -> Floats:
-    return np.asarray((a > b) + 0.5 * (a == b))
+    largest = float(max(np.abs(a).max(), np.abs(b).max()))
+    ours, theirs = in_steps(a, largest), in_steps(b, largest)
+    return np.asarray((ours > theirs) + 0.5 * (ours == theirs))
 
 
 def _named(estimate: Estimate, how: str) -> Estimate:

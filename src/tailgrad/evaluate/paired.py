@@ -11,6 +11,7 @@ from tailgrad.checks import InputError, in_range
 from tailgrad.evaluate.confusion import Floats, Values, as_numpy
 from tailgrad.evaluate.intervals import student_t
 from tailgrad.evaluate.signed_rank import signed_rank_p
+from tailgrad.evaluate.steps import in_steps
 
 ONE_SEED = "nothing can be concluded from one seed"
 SMALLEST_RANKED = 6
@@ -190,9 +191,8 @@ def wilcoxon(a: Sequence[float], b: Sequence[float]) -> float | None:
         True
     """
     found = _differences(a, b)
-    # 0.90 - 0.87 and 0.63 - 0.60 differ in the last bit: without this, rounding would rank equal differences.
-    unit = 1e-12 * max(np.abs(a).max(), np.abs(b).max())
-    found = np.rint(found / unit) if unit else found
+    # 0.90 - 0.87 and 0.63 - 0.60 differ in the last bit.
+    found = in_steps(found, max(np.abs(a).max(), np.abs(b).max()))
     found = found[found != 0]
     return signed_rank_p(found) if len(found) >= SMALLEST_RANKED else None
 

@@ -11,6 +11,7 @@ import numpy as np
 from tailgrad.checks import InputError, in_range
 from tailgrad.evaluate.confusion import Floats
 from tailgrad.evaluate.paired import SMALLEST_RANKED, holm, wilcoxon
+from tailgrad.evaluate.steps import in_steps
 
 _FEWEST_METHODS = 3
 
@@ -75,6 +76,7 @@ def critical_difference(values: Mapping[str, Sequence[float]], *, level: float =
     """
     table = _table(values)
     in_range("level", level, 0, 1, exclusive=True)
+    table = in_steps(table, float(np.abs(table).max()))
     methods, n = table.shape
     ranks = _mean_ranks(list(values), table)
     reason = _too_few(methods, n)
