@@ -79,6 +79,16 @@ def test_what_is_lower_is_not_lower_by_less_than_nothing() -> None:
     assert down == "Over 4 seeds, b has a lower macro-F1 than a (-0.099 [-0.103, -0.095])"
 
 
+def test_a_difference_without_spread_counts_as_a_test_that_found_nothing() -> None:
+    """One and the same gain with every seed has no p value; the other methods are no fewer for it."""
+    even = [value + 0.25 for value in LOW]
+    assert len({b - a for a, b in zip(LOW, even, strict=True)}) == 1, "else there is a spread"
+    found = conclude({"a": by_seed(LOW), "even": by_seed(even), "b": by_seed(HIGH)}, own_test=True)
+    rows = {row["method"]: row for row in found["paired"] if row["metric"] == "macro_f1"}
+    assert (rows["even"]["p"], rows["even"]["p_holm"]) == (None, None)
+    assert rows["b"]["p_holm"] == pytest.approx(2 * rows["b"]["p"])
+
+
 def test_where_nothing_varies_nothing_is_said_to_be_seen() -> None:
     found = conclude({"a": by_seed(LOW), "b": by_seed(LOW)}, own_test=True)
     row = headline(found)

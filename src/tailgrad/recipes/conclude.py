@@ -221,14 +221,16 @@ def _row(name: str, metric: str, values: Sequence[float], ratio: float | None, u
 def _paired(
     values: Mapping[str, Sequence[float]], metric: str, ratio: float | None, unit: str, dropped: int
 ) -> list[dict[str, Any]]:
-    """Differences to the first method; what was dropped counts as tests that found nothing."""
+    """Differences to the first method; what was dropped, or has no p, counts as tests that found nothing."""
     first, *others = values
     found = [
         paired_difference(values[name], values[first], test_train_ratio=ratio, unit=unit) for name in others
     ]
-    corrected = holm([*(difference.p for difference in found), *[1.0] * dropped])[: len(found)]
+    raw = [1.0 if difference.p is None else difference.p for difference in found]
+    corrected = holm([*raw, *[1.0] * dropped])[: len(found)]
     rows = []
-    for name, difference, p_holm in zip(others, found, corrected, strict=True):
+    for name, difference, p_corrected in zip(others, found, corrected, strict=True):
+        p_holm = None if difference.p is None else p_corrected
         verdict = difference.verdict
         if p_holm is not None and p_holm >= 0.05 and verdict in {"better", "worse"}:
             verdict = "cannot be told"
