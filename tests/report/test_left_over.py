@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,3 +86,21 @@ def test_one_method_left_has_nothing_to_be_compared_with(broken: Path) -> None:
     study = read_study(broken)
     assert compared(study)["paired"] == []
     assert "There is no other method" in study_page(study).sections[0].lead
+
+
+def test_methods_that_wait_to_be_run_count_as_tests(broken: Path) -> None:
+    csba, baseline = (
+        broken / "runs" / f"panels.quick.{name}.seed1" / "result.json" for name in ("csba", "baseline")
+    )
+    csba.write_text(baseline.read_text(encoding="utf-8").replace('"baseline"', '"csba"'), encoding="utf-8")
+
+    def headline() -> dict[str, Any]:
+        rows = compared(read_study(broken))["paired"]
+        return next(row for row in rows if row["metric"] == "macro_f1")
+
+    alone = headline()
+    assert alone["p_holm"] == alone["p"] < 1
+    settings = broken / "study.yaml"
+    settings.write_text(settings.read_text().replace("- csba", "- csba\n- waits\ndropped:\n- gone"))
+    assert headline()["p"] == alone["p"]
+    assert headline()["p_holm"] == pytest.approx(min(1, 3 * alone["p"]))

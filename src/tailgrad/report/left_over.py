@@ -13,7 +13,8 @@ _TOLD = ("better", "worse")
 def compared(study: Study) -> Fields:
     """The study's comparison, or where it has none one of the runs that are left.
 
-    Methods are compared over the seeds and splits that both they and the first method have.
+    Methods are compared over the seeds and splits that both they and the first method have. The p values
+    are corrected for all methods of the study: one that waits to be run is a test too.
 
     Args:
         study: the study.
@@ -48,15 +49,25 @@ def _paired(study: Study, metric: str) -> list[Fields]:
         for name, pairs in both.items()
         if pairs
     }
-    corrected = holm([one["p"] for one in found.values()])
+    raw = {name: one["p"] for name, one in found.items()}
+    tests = dict.fromkeys(_methods(study), 1.0) | {n: 1.0 if p is None else p for n, p in raw.items()}
+    tests.pop(first, None)
+    corrected = dict(zip(tests, holm(list(tests.values())), strict=True))
     rows: list[dict[str, Any]] = []
-    for (name, one), p in zip(found.items(), corrected, strict=True):
+    for name, one in found.items():
+        p = None if one["p"] is None else corrected[name]
         open_still = one["verdict"] in _TOLD and p is not None and p >= 0.05
         verdict = "cannot be told" if open_still else one["verdict"]
         rows.append(
             {"method": name, "against": first, "metric": metric, **one, "p_holm": p, "verdict": verdict}
         )
     return rows
+
+
+def _methods(study: Study) -> list[str]:
+    """Every method that the study has or had, whether it has a run or not."""
+    listed = (study.settings.get(key) or () for key in ("methods", "dropped"))
+    return [str(name) for names in listed for name in names]
 
 
 def _both(runs: Sequence[Run], reference: Sequence[Run]) -> list[tuple[Run, Run]]:
