@@ -1,5 +1,6 @@
 """The study of frameworks: one network trained four ways, against the same training written out here."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,30 @@ def test_scikit_learn_is_seeded_and_the_knob_changes_it(data: SmallSet) -> None:
     assert np.array_equal(found[0], found[1])
     rare = np.isin(found, [7, 8, 9]).mean(1)
     assert rare[0] > rare[2], "the corrected one finds more of the rare classes"
+
+
+def test_test_parts_drawn_by_seed_widen_the_intervals(
+    tmp_path: Path, data: SmallSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(knob: str, data: SmallSet, _: Any, seed: int) -> torch.Tensor:
+        return data.test.target.where(torch.arange(len(data.test)) % (3 + 2 * (knob == "auto") + seed) > 0, 0)
+
+    where = analyse.__module__
+    monkeypatch.setattr(f"{where}.FRAMEWORKS", dict.fromkeys(FRAMEWORKS, made))
+    monkeypatch.setattr(f"{where}.OWN", {})
+    settings = {"imb_factor": 20, "side": 8, "seeds": 3}
+    found = {}
+    for ratio in (0.0, 0.25):
+        monkeypatch.setattr(f"{where}.small_set", lambda *_, r=ratio, **__: replace(data, extra_variance=r))
+        lab = Lab(tmp_path / str(ratio), {"images": "x"}, {}, settings)
+        found[ratio] = analyse(lab).figures
+    for name in ("loop.auto", "loop.gain", "lightning.against_loop"):
+        narrow, wide = (found[ratio][name] for ratio in (0.0, 0.25))
+        assert wide.values == narrow.values
+        assert wide.extra_variance == 0.25
+    halves = [found[ratio]["loop.gain"].mean for ratio in (0.0, 0.25)]
+    widths = [float(half.high) - float(half.low) for half in halves if half.high and half.low is not None]
+    assert widths[1] / widths[0] == pytest.approx((1 + 3 * 0.25) ** 0.5)
 
 
 def test_figures_are_differences_of_the_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
