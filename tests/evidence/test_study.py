@@ -19,6 +19,7 @@ from tailgrad.checks import InputError
 from tailgrad.engine import Diverged, Interrupted
 from tailgrad.evidence import Analysis, Figure, Lab, Sitting, StudyFile, Table, reproduce, study
 from tailgrad.recipes.run_folder import read_json
+from tailgrad.recipes.study_runs import StudyRuns
 
 pytestmark = pytest.mark.long
 
@@ -100,6 +101,29 @@ def test_the_time_runs_out_and_the_study_goes_on(whole: Any, plan: Any, tmp_path
     assert read_json(out / "evidence.json")["missing"] == ["fixed"], "what is finished is judged"
     last = study(tiny, out=out, resume=True)
     assert figures(last.content) == figures(whole.content)
+
+
+def test_a_study_that_grows_keeps_what_it_was_until_it_has_grown(
+    whole: Any, plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_time(*_: Any) -> None:
+        raise Interrupted("the time was used up")
+
+    out = tmp_path / "grown"
+    shutil.copytree(whole.folder, out)
+    plan["groups"]["fixed"]["seeds"] = 3
+    monkeypatch.setattr(StudyRuns, "train", out_of_time)
+    with pytest.raises(Interrupted, match="time was used up"):
+        study(StudyFile.model_validate(plan), out=out, resume=True)
+    kept = read_json(out / "evidence.json")
+    assert kept["missing"] == []
+    assert [claim["found"] for claim in kept["claims"]] == [one["found"] for one in whole.content["claims"]]
+    now, before = (content["groups"]["fixed"] for content in (kept, whole.content))
+    assert now["comparison"] == before["comparison"]
+    assert now["environment"] == before["environment"]
+    assert {key: now["study"][key] for key in ("own_test", "differences")} == {
+        key: before["study"][key] for key in ("own_test", "differences")
+    }
 
 
 def test_claims_that_move_once_there_is_a_figure_are_named(whole: Any, plan: Any, tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from tailgrad.recipes.folder_lock import holds_files
 from tailgrad.recipes.run_folder import RunFolder
 from tailgrad.untrusted import parse_yaml, yaml_text
 
+AT_THE_END = ("differences", "own_test", "environment")
+"""Keys of ``study.yaml`` that come with the comparison: while it grows they stay, as the comparison does."""
+
 
 def start_study(folder: Path, plans: Sequence[Config], chosen: Chosen, *, resume: bool) -> list[str]:
     """Claim the folder of a study and write its ``study.yaml``.
@@ -40,8 +43,10 @@ def start_study(folder: Path, plans: Sequence[Config], chosen: Chosen, *, resume
         )
     clear_partial(folder, below=False)
     content = _content(plans, chosen)
-    dropped = _dropped(folder, _before(folder / "study.yaml", content), content["methods"])
+    before = _before(folder / "study.yaml", content)
+    dropped = _dropped(folder, before, content["methods"])
     content |= {"dropped": dropped} if dropped else {}
+    content |= {key: before[key] for key in AT_THE_END if key in before}
     write_text(folder / "study.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return dropped
 
