@@ -152,6 +152,17 @@ def copied(study: Any, tmp_path: Path) -> Path:
     return Path(shutil.copytree(study.folder, tmp_path / "copy"))
 
 
+def test_a_damaged_result_says_what_mends_it(copied: Path, photos: Path, fast: dict[str, Any]) -> None:
+    before = json.loads((copied / "comparison.json").read_text())
+    damaged = next((copied / "runs").glob("*csba*seed1")) / "result.json"
+    damaged.write_text(damaged.read_text()[:-9])
+    given: dict[str, Any] = {"seeds": 2, "regime": "quick", "overrides": fast, "out": copied, "resume": True}
+    with pytest.raises(InputError, match=r"result.json must be .* remove it and go on with --resume$"):
+        compare(photos, METHODS, **given)
+    damaged.unlink()
+    assert compare(photos, METHODS, **given).comparison == before
+
+
 def test_a_method_that_ran_still_counts_as_a_test(
     copied: Path, photos: Path, fast: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,7 +80,7 @@ class RunFolder:
         """
         if self.is_run and not self.finished:
             raise InputError(f"run must be finished, got {self.path} without a result; finish it by --resume")
-        return read_json(self.result_file)
+        return read_json(self.result_file, "restore it, or remove it and go on with --resume")
 
     def config(self) -> Config:
         """The configuration that the run was started with.
@@ -180,8 +180,12 @@ def with_settled(config: Config, values: Mapping[str, Any]) -> Config:
     return config
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, remedy: str = "restore it") -> dict[str, Any]:
     """A JSON object from a file.
+
+    Args:
+        path: of the file.
+        remedy: what to do about one that is damaged.
 
     Raises:
         InputError: it is missing or is not one.
@@ -195,11 +199,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = parse_json(json_text(path))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} must be a readable JSON object, got {error}; finish the run first"
-        ) from error
+        what = "finish the run first" if isinstance(error, FileNotFoundError) else remedy
+        raise InputError(f"{path} must be a readable JSON object, got {error}; {what}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}; restore it")
+        raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}; {remedy}")
     return content
 
 

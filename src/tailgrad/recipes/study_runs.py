@@ -160,7 +160,7 @@ class StudyRuns:
             found |= settle(config, model, ready.size, len(ready.split.train), self.talk).keys
             write_json(path, found)
         with of_shape(path, "remove it"):
-            found = read_json(path)
+            found = read_json(path, "remove it")
             _check_as_before(config, found, path)
             return validate(with_settled(config, found).model_dump())
 
