@@ -54,7 +54,9 @@ def test_a_folder_that_held_something_stays_whole(tmp_path: Path) -> None:
     assert {"run/mine.txt", *(f"run/{name}" for name in FILES)} <= tree(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["checkpoint/last.safetensors", "runs/a/checkpoint/weights.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["checkpoint/last.safetensors", "runs/a/checkpoint/weights.safetensors", "runs/a/result.json"]
+)
 def test_a_finished_epoch_is_kept(tmp_path: Path, name: str) -> None:
     fail(tmp_path / "run", InputError("no data"), (*FILES, name))
     assert {f"run/{kept}" for kept in (*FILES, name)} <= tree(tmp_path)

@@ -316,6 +316,16 @@ def test_options_out_of_range_are_refused(small: Source, tmp_path: Path, estimat
         train(small, method={"name": "x", "estimator": estimator}, out=tmp_path / "r", console=None)
 
 
+def test_a_run_that_fails_takes_no_finished_estimator_with_it(small: Source, tmp_path: Path) -> None:
+    trees = {"name": "hist_gradient_boosting", "options": {"max_iter": 2}}
+    wrong = {**trees, "options": {"max_iter": 2, "learning_rate": -1}}
+    methods = {"good": {"estimator": trees}, "bad": {"estimator": wrong}}
+    with pytest.raises(InputError, match=r"1 of 2 runs failed, the others in .* are kept"):
+        compare(small, methods, seeds=1, out=tmp_path / "s", console=None)
+    (kept,) = (tmp_path / "s").rglob("result.json")
+    assert ".good." in kept.parent.name
+
+
 @pytest.mark.parametrize("regime", ["table-resnet", "table-ft"])
 def test_the_library_s_networks_train_and_come_back(small: Source, regime: str, tmp_path: Path) -> None:
     pytest.importorskip("rtdl_revisiting_models", reason="needs the extra tables")

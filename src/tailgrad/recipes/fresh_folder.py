@@ -13,7 +13,7 @@ from tailgrad.recipes.folder_lock import folder_lock, holds_files
 def fresh_folder(path: Path) -> Iterator[None]:
     """Keep others out, and take back what was written into a new folder that fails before its first epoch.
 
-    A folder that held anything before, or that holds a checkpoint by then, is left as it is.
+    A folder that held anything before, or that holds a checkpoint or a result by then, is left as it is.
 
     Args:
         path: folder of a run or a study; it may not exist yet.
@@ -39,7 +39,7 @@ def fresh_folder(path: Path) -> Iterator[None]:
         try:
             yield
         except (InputError, OSError):
-            if is_new and not any(path.rglob("*.safetensors")):
+            if is_new and not _holds_work(path):
                 _take_back(path, missing)
             raise
 
@@ -51,6 +51,11 @@ def _is_new(path: Path) -> bool:
         return True
     except OSError:  # a file in the way, a folder that may not be read, a name too long
         return False
+
+
+def _holds_work(path: Path) -> bool:
+    """Whether a run came to a checkpoint, or to its result, which is all that an estimator leaves."""
+    return any(any(path.rglob(name)) for name in ("*.safetensors", "result.json"))
 
 
 def _missing(path: Path) -> list[Path]:
