@@ -151,6 +151,24 @@ def test_one_seed_of_several_splits_counts_as_splits() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("split", "own_test", "words"),
+    [
+        (lambda _: 3, False, "4 seeds of one split"),  # all that varied is training
+        (lambda _: 0, True, "4 seeds"),
+        (lambda seed: seed, False, "4 seeds"),
+    ],
+)
+def test_seeds_of_one_drawn_split_are_told_as_such(split: Any, own_test: bool, words: str) -> None:
+    runs = {
+        name: [result(v, s, split(s)) | {"own_test": own_test} for s, v in enumerate(values)]
+        for name, values in {"a": LOW, "b": HIGH}.items()
+    }
+    said = conclude(runs, own_test=True)["conclusion"]
+    assert said.startswith(f"Over {words}, whether b differs")
+    assert f". With {words} nothing under " in said
+
+
 def test_methods_that_ran_other_seeds_are_not_compared() -> None:
     with pytest.raises(InputError, match="methods must have run the same seeds and splits"):
         conclude({"a": by_seed(LOW), "b": by_seed(HIGH)[::-1]}, own_test=True)

@@ -143,7 +143,8 @@ def conclude(
         **({"left_out": list(left_out)} if left_out else {}),
         **_ranks(values[metrics[0]], own_test),
     }
-    told = _sentence(content, units) + _also_tested(dropped) + _also_ran(left_out)
+    told = _sentence(content, units, _words(results[first], units))
+    told += _also_tested(dropped) + _also_ran(left_out)
     return content | {"conclusion": told}
 
 
@@ -188,6 +189,12 @@ def _units(results: Results) -> Units:
 
 def _seeds_and_splits(runs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, Any]]:
     return [(run.get("seed"), run.get("split_seed")) for run in runs]
+
+
+def _words(runs: Sequence[Mapping[str, Any]], units: Units) -> str:
+    """How many pairs of what; seeds of one split that was drawn say nothing about another."""
+    drawn = runs[0].get("own_test") is False and len({run.get("split_seed") for run in runs}) == 1
+    return units.words + (" of one split" if drawn else "")
 
 
 def _values(results: Results, metric: str, units: Units) -> dict[str, list[float]]:
@@ -256,15 +263,15 @@ def _seen(a: Sequence[float], b: Sequence[float], ratio: float | None, tests: in
     return found | {"detectable": smallest, "pairs_needed": needed}
 
 
-def _sentence(content: Mapping[str, Any], units: Units) -> str:
+def _sentence(content: Mapping[str, Any], units: Units, words: str) -> str:
     if units.count == 1:
         return f"With one seed {ONE_SEED.removesuffix(' from one seed')}: run at least three (--seeds 3)."
     name = content["metric"].replace("_", "-").replace("f1", "F1")
     rows = [row for row in content["paired"] if row["metric"] == content["metric"]]
     if not rows:
-        return f"One method over {units.words}: nothing to compare."
+        return f"One method over {words}: nothing to compare."
     parts = "; ".join(_clause(row, name) for row in rows)
-    return f"Over {units.words}, {parts}.{_limit(rows, units)}"
+    return f"Over {words}, {parts}.{_limit(rows, words)}"
 
 
 def _also_tested(dropped: Sequence[str]) -> str:
@@ -280,15 +287,15 @@ def _also_ran(left_out: Sequence[str]) -> str:
     return f" Finished and left out: {len(left_out)} runs of other seeds or splits."
 
 
-def _limit(rows: Sequence[Mapping[str, Any]], units: Units) -> str:
+def _limit(rows: Sequence[Mapping[str, Any]], words: str) -> str:
     """The smallest difference, in points, that so many pairs find four times of five."""
     smallest = [row["detectable"] for row in rows if row["detectable"] is not None]
     if not smallest:
         return ""
     ends = dict.fromkeys(f"{100 * min(1.0, end):.1f}" for end in (min(smallest), max(smallest)))
     if min(smallest) >= 1:
-        return f" With {units.words} no difference can be seen reliably."
-    return f" With {units.words} nothing under {' to '.join(ends)} points can be seen reliably."
+        return f" With {words} no difference can be seen reliably."
+    return f" With {words} nothing under {' to '.join(ends)} points can be seen reliably."
 
 
 def _clause(row: Mapping[str, Any], metric: str) -> str:
