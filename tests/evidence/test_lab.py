@@ -88,3 +88,14 @@ def test_a_cell_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     """Names are made of settings, which come from a file."""
     with pytest.raises(InputError, match="name that can name a file"):
         lab(tmp_path).cell(name, lambda: {"x": 1})
+
+
+def test_a_damaged_cell_says_what_mends_it(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "analysis", {}, {}, {})
+    lab.cell("one", lambda: {"x": 1.0})
+    damaged = tmp_path / "analysis" / "cells" / "one.json"
+    damaged.write_text(damaged.read_text()[:-9])
+    with pytest.raises(InputError, match=r"one.json must be .*; remove it, and it is computed again$"):
+        lab.cell("one", lambda: {"x": 2.0})
+    damaged.unlink()
+    assert lab.cell("one", lambda: {"x": 2.0}) == {"x": 2.0}

@@ -117,7 +117,7 @@ class Lab:
         path = self.folder / "cells" / f"{name}.json"
         made_with = json.loads(json.dumps({"settings": dict(self.settings), "data": dict(self.data)}))
         if path.exists():
-            kept = read_json(path)
+            kept = read_json(path, "remove it, and it is computed again")
             if kept.get("made_with") != made_with:
                 raise InputError(
                     f"{path} must be made with the present settings, got {kept.get('made_with')}, wanted "
