@@ -13,9 +13,9 @@ from torch import nn
 import tailgrad
 from tailgrad.checks import InputError
 from tailgrad.data import Profile, Source, open_source
-from tailgrad.recipes import compare, train
+from tailgrad.recipes import Config, compare, train
 from tailgrad.recipes.compose import compose, merge
-from tailgrad.recipes.prepare import prepare
+from tailgrad.recipes.prepare import images_tested, prepare
 from tailgrad.report.folders import read_study
 
 pytestmark = pytest.mark.long
@@ -122,6 +122,22 @@ def test_own_regimes_prepare_their_own_data(photos: Path, fast: dict[str, Any], 
     runs = {path.name.split(".")[2]: path for path in (study.folder / "runs").iterdir()}
     assert restore(runs["small"]).size == (48, 48)
     assert restore(runs["large"]).size == (64, 64)
+
+
+def test_own_regimes_that_test_on_other_images_are_refused_before_training(
+    photos: Path, fast: dict[str, Any], tmp_path: Path
+) -> None:
+    methods = {"few": {"own_regime": True}, "many": {"own_regime": True, "data": {"test": 0.4}}}
+    with pytest.raises(InputError, match="methods must be tested on the same images, got others for many"):
+        compare(photos, methods, seeds=1, regime="quick", overrides=fast, out=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_images_tested_are_those_of_the_split(photos: Path) -> None:
+    config = Config.model_validate({"source": str(photos), "seed": 3, "data": {"size": 8, "test": 0.3}})
+    ready = prepare(config, say=lambda _: None)
+    wanted = {ready.source.items.name(int(i)) for i in ready.split.test}
+    assert images_tested(config, open_source(photos)) == wanted
 
 
 class _Halved(nn.Module):

@@ -28,6 +28,7 @@ from tailgrad.recipes.folder_lock import Held
 from tailgrad.recipes.fresh_folder import fresh_folder
 from tailgrad.recipes.jobs import check_jobs
 from tailgrad.recipes.many_runs import failure, run_many, title
+from tailgrad.recipes.prepare import images_tested
 from tailgrad.recipes.run_folder import RunFolder, differing_keys, environment, read_json
 from tailgrad.recipes.spread import ENGINES, Spread, usual_jobs
 from tailgrad.recipes.study_folder import left_out, start_study
@@ -121,6 +122,7 @@ def compare(
     talk, above = Talk(console), regime_only(overrides or {})
     chosen = choose(source, methods, regime, above, talk)
     plans, opened = _plans(source, chosen, regime, above, _pairs(seeds, split_seeds))
+    _check_tested(plans[: len(chosen.overlays)], opened)
     first = plans[0]
     folder = Path(out) if out is not None else Path("studies") / f"{opened.name}.{first.regime}"
     runs = StudyRuns(folder, opened, talk, chosen.own)
@@ -304,6 +306,21 @@ def _is_one_split(plans: Sequence[Config]) -> bool:
     """Whether all runs were told to share one split."""
     splits = {config.split_seed for config in plans}
     return len(splits) == 1 and splits != {None}
+
+
+def _check_tested(plans: Sequence[Config], opened: Source) -> None:
+    """Refuse now what could not be compared after all was trained: methods whose own regimes split anew."""
+    first, *others = plans
+    tested: frozenset[str] | None = None
+    for config in others:
+        if config.data == first.data:
+            continue
+        tested = tested or images_tested(first, opened)
+        if images_tested(config, opened) != tested:
+            raise InputError(
+                f"methods must be tested on the same images, got others for {config.method} than for "
+                f"{first.method}; leave data.test and data.val to the regime"
+            )
 
 
 def _has_single_runs(plans: Sequence[Config]) -> bool:

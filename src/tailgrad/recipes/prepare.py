@@ -126,11 +126,34 @@ def training_classes(config: Config, source: Source) -> ClassInfo:
         >>> training_classes(Config(source="digits-lt"), open_source("digits-lt")).counts[:3]
         (109, 81, 58)
     """
+    kept, split = _nearly_split(config, source)
+    return ClassInfo(kept.class_names, kept.counts_of(split.train))
+
+
+def images_tested(config: Config, source: Source) -> frozenset[str]:
+    """Names of the test images of a run, nearly: as ``training_classes``.
+
+    Args:
+        config: says which profile and split.
+        source: is not changed.
+
+    Raises:
+        InputError: the profile or the split cannot be had.
+
+    Example:
+        >>> from tailgrad.data import open_source
+        >>> len(images_tested(Config(source="digits-lt"), open_source("digits-lt")))
+        500
+    """
+    kept, split = _nearly_split(config, source)
+    return frozenset(kept.items.name(int(i)) for i in split.test)
+
+
+def _nearly_split(config: Config, source: Source) -> tuple[Source, Split]:
     alone = np.arange(len(source.items), dtype=np.int64)
     seed = split_seed(config, "test" in source.given)
     kept, groups = thinned(source, alone, config, seed)
-    split = make_split(kept, seed=seed, val=config.data.val, test=config.data.test, groups=groups)
-    return ClassInfo(kept.class_names, kept.counts_of(split.train))
+    return kept, make_split(kept, seed=seed, val=config.data.val, test=config.data.test, groups=groups)
 
 
 def _relabelled(source: Source, split: Split, data: DataConfig, say: Say) -> Source:
