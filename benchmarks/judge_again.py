@@ -1,9 +1,9 @@
-"""Give the claims of every record in ``results/`` the verdicts that today's rule comes to, from the figures they hold.
+"""Give the claims of every record in ``results/`` the verdicts that today's rule comes to from its figures.
 
     python benchmarks/judge_again.py            # says what changes, and writes it
     python benchmarks/judge_again.py --check    # writes nothing; 1 where a verdict does not follow
 
-Figures are never touched, nor what a claim says. A record whose verdicts change notes when, in ``judged_again``.
+Figures are never touched, nor what a claim says. A record whose verdicts change notes when: ``judged_again``.
 """
 
 import argparse

@@ -30,8 +30,8 @@ What was published, what is measured here, and what follows. Every claim has one
 
 Figures are means over seeds, or over splits where the data bring no test set, whose intervals then take the
 Nadeau-Bengio variance; n is their number. Intervals are not corrected for the number of claims, nor is "about
-as good", which goes by them; all other verdicts are: where a claim cannot be told although its interval lies on one side, the p value says why. Methods go by the
-names of the catalogue.
+as good", which goes by them; all other verdicts are: where a claim cannot be told although its interval lies
+on one side, the p value says why. Methods go by the names of the catalogue.
 
 A verdict is on the claim as it was measured here, so far with small networks, mostly on handwritten digits
 and other small sets: it says nothing of a paper's own data and networks. What a paper printed stands in the

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from benchmarks.judge_again import main
+
 from tailgrad.evidence import Claim, Figure
 from tailgrad.evidence.claim import Verdict
 from tailgrad.evidence.publish import committed

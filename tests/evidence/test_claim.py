@@ -66,7 +66,7 @@ def test_a_claimed_side_that_only_the_correction_leaves_open_is_not_refuted_by_i
 
 
 def test_what_was_printed_is_refuted_after_the_correction_of_its_family() -> None:
-    """Three seeds around 0 against eight printed figures: alone one falls short, in the family it does not."""
+    """Three seeds around 0 against eight printed figures: alone one falls short, in the family not."""
     short = HALF * 1.2
     printed = {"c": short} | {f"other-{i}": 0.0 for i in range(7)}
     claims = [claim(id=name, above=0, printed=value) for name, value in printed.items()]

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tailgrad.evidence import publish
+from tailgrad.checks import InputError
+from tailgrad.evidence import Evidence, publish
 from tailgrad.evidence.chart import LEFT, RIGHT, WIDTH, chart
 from tailgrad.evidence.publish import committed
 
@@ -49,6 +50,21 @@ def test_a_whole_study_is_kept_without_a_path(whole: Any, tmp_path: Path) -> Non
     value = whole.content["groups"]["fixed"]["comparison"]["rows"][0]["mean"]
     assert kept["groups"]["fixed"]["comparison"]["rows"][0]["mean"] == pytest.approx(value, rel=1e-5)
     ElementTree.parse(place / "chart.svg")
+
+
+def test_a_record_keeps_figures_that_a_part_of_the_study_lacks(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    place = publish(Evidence(tmp_path, content | {"tables": []}), tmp_path / "results")
+    before = (place / "evidence.json").read_bytes()
+    waits = [claim | {"found": None} for claim in content["claims"]]
+    with pytest.raises(InputError, match=r"must not lose figures.*\(gain\).*run the other groups too"):
+        publish(Evidence(tmp_path, content | {"claims": waits}), tmp_path / "results")
+    assert (place / "evidence.json").read_bytes() == before
+    publish(Evidence(tmp_path, content | {"claims": content["claims"][:1]}), tmp_path / "results")
+    (place / "evidence.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(InputError, match="remove it, or restore it"):
+        publish(Evidence(tmp_path, content), tmp_path / "results")
 
 
 def test_detail_is_left_out_until_it_fits(content: dict[str, Any]) -> None:

@@ -140,16 +140,20 @@ def show_evidence(evidence: Any, record: Path | None, as_json: bool) -> None:
 
     Example: see ``tailgrad study --help``.
     """
-    from tailgrad.recipes.table import dropped_note
-
+    if as_json:
+        show_json({"folder": str(evidence.folder), **evidence.content})
+    else:
+        _show(evidence)
     if record is not None:
         from tailgrad.evidence.publish import publish
 
         err().print(f"recorded: {publish(evidence, record)}", markup=False, highlight=False)
+
+
+def _show(evidence: Any) -> None:
+    from tailgrad.recipes.table import dropped_note
+
     content = evidence.content
-    if as_json:
-        show_json({"folder": str(evidence.folder), **content})
-        return
     if content["claims"]:
         rows = [_claim(claim) for claim in content["claims"]]
         header = ["verdict", "claim", "claimed", "measured", "p", "printed"]

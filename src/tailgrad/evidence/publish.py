@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tailgrad.checks import InputError
 from tailgrad.evidence.chart import chart
 from tailgrad.evidence.study import Evidence
 from tailgrad.files import finite, write_json, write_text
+from tailgrad.recipes.run_folder import read_json
+from tailgrad.untrusted import of_shape
 
 LARGEST = 10**6
 """Bytes of a committed study; detail is left out until it fits."""
@@ -29,7 +32,7 @@ def publish(evidence: Evidence, folder: str | Path) -> Path:
         The folder that was written.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or has claims with a figure that this one lacks.
 
     Example:
         >>> import tempfile
@@ -39,9 +42,27 @@ def publish(evidence: Evidence, folder: str | Path) -> Path:
         ['chart.svg', 'evidence.json']
     """
     place = Path(folder) / f"{evidence.content['study']}.{evidence.content['size']}"
+    _check_kept(place, evidence.content)
     write_json(place / "evidence.json", committed(evidence.content))
     write_text(place / "chart.svg", chart(evidence.content))
     return place
+
+
+def _check_kept(place: Path, content: Mapping[str, Any]) -> None:
+    """Figures on record are not lost to a study that ran fewer of its groups."""
+    path = place / "evidence.json"
+    if not path.is_file():
+        return
+    with of_shape(path, "remove it, or restore it"):
+        before = read_json(path, "remove it, or restore it")
+        waits = [claim["id"] for claim in content["claims"] if claim["found"] is None]
+        known = {claim["id"] for claim in before["claims"] if claim["found"] is not None}
+    if lost := [name for name in waits if name in known]:
+        few = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
+        raise InputError(
+            f"record must not lose figures, got {place} with figures of claims that were not measured now "
+            f"({few}); run the other groups too with --resume, or remove it"
+        )
 
 
 def committed(content: Mapping[str, Any], largest: int = LARGEST) -> dict[str, Any]:

@@ -284,7 +284,7 @@ def _also_tested(dropped: Sequence[str]) -> str:
 def _also_ran(left_out: Sequence[str]) -> str:
     if not left_out:
         return ""
-    return f" Finished and left out: {len(left_out)} runs of other seeds or splits."
+    return f" Finished and left out: {len(left_out)} run{'s'[: len(left_out) - 1]} of other seeds or splits."
 
 
 def _limit(rows: Sequence[Mapping[str, Any]], words: str) -> str:

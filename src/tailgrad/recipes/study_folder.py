@@ -117,4 +117,4 @@ def _runs(folder: Path, method: str) -> list[Path]:
 
 
 def _finished(run: Path) -> bool:
-    return RunFolder(run).finished
+    return RunFolder(run).complete
