@@ -2,14 +2,17 @@
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tailgrad.checks import InputError
+from tailgrad.data import duplicate_groups, make_split, open_source, split_hash
 from tailgrad.engine import Interrupted
 from tailgrad.evidence import Lab
+from tailgrad.evidence.analyses.small_sets import small_set
 
 
 def lab(folder: Path, **changes: Any) -> Lab:
@@ -27,6 +30,29 @@ def test_a_cell_is_computed_once_and_read_by_the_next_lab(tmp_path: Path) -> Non
     assert first == {"x": 0.1, "rows": [1, 2]}, "as it is read back, so that a resumed study is the same"
     assert lab(tmp_path).cell("one", make) == first
     assert len(calls) == 1
+
+
+def test_the_splits_that_cells_used_are_known_also_when_they_are_read_back(tmp_path: Path) -> None:
+    source = open_source("digits-lt")
+    groups = duplicate_groups(source).group
+    wanted = {split_hash(make_split(source, seed=seed, val=0.2, groups=groups), source) for seed in (0, 1)}
+
+    def make(seed: int) -> dict[str, Any]:
+        return {"images": len(small_set("digits-lt", seed).train)}
+
+    one, again = lab(tmp_path), lab(tmp_path)
+    for seed in (0, 1):
+        one.cell(f"seed-{seed}", partial(make, seed))
+    assert one.splits == wanted
+    assert len(wanted) == 2
+    again.cell("seed-1", dict)  # nothing is computed: it is kept
+    assert again.splits < wanted
+    small_set("digits-lt", 2)  # outside a cell
+    assert one.splits == wanted
+    pair = lab(tmp_path / "pair")
+    pair.cell("pair", lambda: {"n": len(small_set("digits-lt", 0, classes=(3, 8)).train)})
+    assert len(pair.splits) == 1
+    assert not pair.splits & wanted, "another training part is another split"
 
 
 @pytest.mark.parametrize("changes", [{"settings": {"steps": 4}}, {"data": {"x": "other"}}])

@@ -12,6 +12,7 @@ from tailgrad.engine import Interrupted
 from tailgrad.evidence.cell_progress import CellProgress
 from tailgrad.evidence.figures import Figure
 from tailgrad.evidence.group_runs import group_runs
+from tailgrad.evidence.splits_used import gathered
 from tailgrad.files import write_json
 from tailgrad.recipes.run_folder import RunFolder, read_json
 from tailgrad.recipes.talk import Talk
@@ -51,6 +52,7 @@ class Analysis:
         figures: by name, for claims to refer to.
         tables: to be shown.
         seeds: that it used itself, beside those of the groups.
+        splits: SHA-256 of the splits that it drew itself.
 
     Example:
         >>> Analysis({"gain": Figure.over([0.1, 0.2])}).tables
@@ -60,6 +62,7 @@ class Analysis:
     figures: Mapping[str, Figure]
     tables: Sequence[Table] = ()
     seeds: Sequence[int] = ()
+    splits: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class Lab:
     say: Talk = field(default_factory=lambda: Talk(None))
     until: float | None = None
     progress: CellProgress = field(init=False, repr=False, compare=False)
+    splits: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    """SHA-256 of what cells trained and tested on, as far as they said."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "progress", CellProgress(self.folder.parent.name, self.say))
@@ -124,13 +129,16 @@ class Lab:
                     f"{made_with}; use another --out"
                 )
             self.progress.passed(name)
+            self.splits.update(kept.get("split_sha256", ()))  # cells from before have none
             return dict(kept["content"])
         if self.until is not None and time.monotonic() >= self.until:
             raise Interrupted(f"the time was used up in {self.folder}; what is finished is kept")
         self.progress.begin(name)
-        content = dict(make())
+        with gathered() as splits:
+            content = dict(make())
         self.progress.end(name)
-        write_json(path, {"made_with": made_with, "content": content})
+        self.splits.update(splits)
+        write_json(path, {"made_with": made_with, "split_sha256": sorted(splits), "content": content})
         return dict(read_json(path)["content"])
 
     @property

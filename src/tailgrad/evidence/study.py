@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -323,7 +323,7 @@ class _Desk:
         )
         name = f"tailgrad.evidence.analyses.{self.plan.analysis}"
         found: Analysis = import_module(name).analyse(lab)
-        return found
+        return replace(found, splits=sorted(lab.splits))
 
     def _figures(self, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
         """The figure of every claim that has one."""
@@ -360,6 +360,7 @@ class _Desk:
             "settings": dict(self.plan.settings),
             "groups": records,
             "seeds": seeds_of(records, analysis.seeds),
+            "split_sha256": list(analysis.splits),
             **provenance(),
         }
         return Evidence(self.folder, read_json(write_json(file, content)))

@@ -17,6 +17,7 @@ from tailgrad.engine import Learner, LossWatch, Plan, fit, infer, load_weights, 
 from tailgrad.evidence.analyses.finished_runs import tail_of
 from tailgrad.evidence.figures import Figure
 from tailgrad.evidence.lab import Analysis, Lab, Table
+from tailgrad.evidence.splits_used import used
 from tailgrad.heads.init import kaiming_uniform
 from tailgrad.recipes.assemble import assemble, make_loss, make_model
 from tailgrad.recipes.compose import merge
@@ -195,6 +196,7 @@ def _trained(halves: Halves, ready: Prepared, folder: Path, start: Path | None, 
     """Recall of each class on the test part after training, the epoch chosen on validation images."""
     if mode not in MODES:
         raise InputError(f"modes must be among {', '.join(MODES)}, got {mode!r}; choose some")
+    used(ready.split, ready.source)
     config = with_settled(halves.config, PLAIN)
     learner = _learner(config, ready, halves.whole.normalize(), start, mode)
     size = config.train.batch_size

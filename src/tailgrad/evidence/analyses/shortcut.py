@@ -15,6 +15,7 @@ from tailgrad.evidence.analyses.finished_runs import logits_of, tail_of
 from tailgrad.evidence.analyses.planted_patch import given_away, other_classes, planted
 from tailgrad.evidence.figures import Figure
 from tailgrad.evidence.lab import Analysis, Lab, Table
+from tailgrad.evidence.splits_used import used
 from tailgrad.recipes.compose import merge
 from tailgrad.recipes.config import Config
 from tailgrad.recipes.configure import configure
@@ -74,6 +75,7 @@ def _measured(lab: Lab, condition: Condition, seed: int) -> dict[str, Any]:
     def make() -> dict[str, Any]:
         config, ready = _prepared(lab, condition, seed)
         order = rarity(ready.classes.counts, lab.settings["imbalance"])
+        used(ready.split, ready.source)
         marked = with_shortcut(ready, strengths(order, condition.where, lab.settings["strength"]), seed)
         folder = RunFolder(lab.folder / "runs" / f"{condition.label}.seed{seed}")
         run_config(config, folder, prepared=marked, resume=folder.path.exists(), talk=lab.say)

@@ -20,6 +20,7 @@ from tailgrad.data import (
     make_split,
     open_source,
 )
+from tailgrad.evidence.splits_used import used
 
 Indices = NDArray[np.int64]
 _VAL = 0.2
@@ -110,6 +111,7 @@ def small_set(
     if profile is not None:
         labels = number[whole.labels[parts["train"]]]
         parts["train"] = parts["train"][longtail(labels, profile, seed, num_classes=len(wanted))]
+    used(Split(parts["train"], parts["val"], parts["test"], seed=seed), whole)
     made = _standardised({part: vectors[torch.as_tensor(index)] for part, index in parts.items()})
     target = {part: torch.as_tensor(number[whole.labels[index]]) for part, index in parts.items()}
     found = {part: Part(made[part], target[part]) for part in parts}
