@@ -12,6 +12,7 @@ import yaml
 
 from tailgrad.evidence import StudyFile, read_study, studies
 from tailgrad.evidence.claim import CONFIRMED, KINDS, NOT_CONFIRMED, kind_of
+from tailgrad.evidence.figures import rounded
 from tailgrad.evidence.front import VERDICTS, front, in_words, ranked
 from tailgrad.evidence.present_words import with_present_words
 from tailgrad.recipes.table import dropped_note, metric_title
@@ -349,13 +350,8 @@ def _p(p: float | None) -> str:
 
 def _measured(value: float, ends: Content) -> str:
     if ends["low"] is None:
-        return _number(value)
-    return f"{_number(value)} [{_number(ends['low'])}, {_number(ends['high'])}]"
-
-
-def _number(value: float) -> str:
-    small, large = 0 < abs(value) < 0.001, abs(value) >= 10
-    return f"{value:.4g}" if large else f"{value:.2g}" if small else f"{value:.3f}"
+        return rounded(value)
+    return f"{rounded(value)} [{rounded(ends['low'])}, {rounded(ends['high'])}]"
 
 
 def _printed(value: float | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tailgrad.evidence.front import OTHERS, front, ranked
+from tailgrad.evidence.front import OTHERS, FrontClaim, front, ranked
 
 WORDS = {"confirmed": "beats", "not confirmed": "does not beat", "cannot be told": "is not shown to beat"}
 WAITS = "CSBA against controls with as many parameters: what is claimed waits to be run."
@@ -168,3 +168,12 @@ def test_one_seed_tells_nothing_and_a_claim_is_not_told_twice() -> None:
     runs = [run("csba"), run("wider_head", 0, 0.9)]
     assert "-0.400, n = 1: no difference can be told (s, g)." in told(record(runs=runs))
     assert "less `wider_head`" not in told(record(claim(), runs=runs))
+
+
+def test_a_line_rounds_its_figures_and_keeps_the_rest() -> None:
+    found = {"value": 0.01841, "low": 0.00003344, "high": 0.03677}
+    told = claim(found=found, why="measured 0.01841 [3.344e-05, 0.03677], claimed above 0.02, printed 0.0387")
+    line = FrontClaim(told, "mine", "full").line
+    assert line.endswith("(mine: measured 0.018 [3.3e-05, 0.037], claimed above 0.02, printed 0.0387).")
+    alone = claim(found={"value": 0.1, "low": None, "high": None}, why="0.1 without an interval (one seed)")
+    assert FrontClaim(alone, "mine", "full").line.endswith("(mine: 0.1 without an interval (one seed)).")

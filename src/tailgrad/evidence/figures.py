@@ -89,6 +89,17 @@ class Figure:
         return cls(mean, tuple(fields["values"]), *rest)
 
 
+def rounded(value: float) -> str:
+    """A figure as a page shows it: three decimals, or fewer digits where it is small or large.
+
+    Example:
+        >>> rounded(0.01841), rounded(3.344e-05), rounded(1792594.0)
+        ('0.018', '3.3e-05', '1.793e+06')
+    """
+    small, large = 0 < abs(value) < 0.001, abs(value) >= 10
+    return f"{value:.4g}" if large else f"{value:.2g}" if small else f"{value:.3f}"
+
+
 def run_figure(result: RunResult, metric: str) -> float:
     """One test figure of a run: a metric of ``compare``, or ``recall of NAME`` and the like for one class.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailgrad.evidence.claim import CONFIRMED, NOT_CONFIRMED, UNKNOWN
+from tailgrad.evidence.figures import rounded
 from tailgrad.evidence.matched import Matched, as_large, controls_of, matched
 
 Content = Mapping[str, Any]
@@ -42,7 +43,17 @@ class FrontClaim:
         """One line of a list."""
         where = self.study if self.size == "full" else f"{self.study}, size {self.size}"
         verdict = str(self.claim["verdict"]).capitalize()
-        return f"- **{verdict}**: {self.claim['text']} ({where}: {self.claim['why']})."
+        return f"- **{verdict}**: {self.claim['text']} ({where}: {self._found})."
+
+    @property
+    def _found(self) -> str:
+        """As the record has it, in three decimals where there is an interval."""
+        found = self.claim.get("found")
+        if found is None or found.get("low") is None:
+            return str(self.claim["why"])
+        ends = f"[{rounded(found['low'])}, {rounded(found['high'])}]"
+        _, about, rest = str(self.claim["why"]).partition("], ")
+        return f"measured {rounded(found['value'])} {ends}, {rest}" if about else str(self.claim["why"])
 
 
 def ranked(records: Sequence[Content]) -> dict[str, list[Content]]:
