@@ -111,6 +111,24 @@ def test_a_claim_is_drawn_around_what_is_claimed(content: dict[str, Any]) -> Non
     assert share(diamond[1:].split()[0]) == pytest.approx(1.0, abs=1e-3), "printed is the farthest from 0"
 
 
+def test_a_figure_within_its_tolerance_is_drawn_within_it(content: dict[str, Any]) -> None:
+    found = {"value": 1.02, "low": 1.01, "high": 1.03}
+    claim = content["claims"][0] | {
+        "above": None,
+        "near": 1.0,
+        "within": 0.1,
+        "printed": None,
+        "found": found,
+    }
+    drawn = ElementTree.fromstring(chart(content | {"claims": [claim], "groups": {}}))
+    (band,) = [box for box in drawn.iter(f"{SVG}rect") if box.get("x") is not None]
+    left, right = float(band.get("x", "")), float(band.get("x", "")) + float(band.get("width", ""))
+    (dot,) = drawn.iter(f"{SVG}circle")
+    assert (left, right) == (LEFT, WIDTH - RIGHT)
+    share = (float(dot.get("cx", "")) - left) / (right - left)
+    assert share == pytest.approx(0.5 + 0.02 / 0.2, abs=1e-3)
+
+
 def test_what_was_not_measured_is_not_drawn(content: dict[str, Any]) -> None:
     texts = [text.text for text in ElementTree.fromstring(chart(content)).iter(f"{SVG}text")]
     assert "gain" in texts

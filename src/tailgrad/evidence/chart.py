@@ -19,9 +19,9 @@ Piece = tuple[str, int]
 def chart(content: Mapping[str, Any]) -> str:
     """The chart of a study as SVG.
 
-    A claim's row has a scale of its own, with what is claimed as the line in its middle; the dot is what was
-    measured, with its 95 % interval, and the diamond what was printed. A group's rows share a scale from 0 to
-    1: means with intervals, and a ring for every seed or split.
+    A claim's row has a scale of its own, with what is claimed as the line in its middle and a band for its
+    tolerance; the dot is what was measured, with its 95 % interval, and the diamond what was printed. A
+    group's rows share a scale from 0 to 1: means with intervals, and a ring for every seed or split.
 
     Args:
         content: of ``evidence.json``.
@@ -57,8 +57,9 @@ def _claims(claims: list[dict[str, Any]]) -> Iterator[Piece]:
 def _claim(claim: Mapping[str, Any]) -> str:
     found, printed = claim["found"], claim.get("printed")
     middle: float = next(claim[key] for key in ("above", "below", "near") if claim.get(key) is not None)
+    within = float(claim.get("within") or 0.0)
     known = [v for v in (found["value"], found["low"], found["high"], printed) if v is not None]
-    reach: float = max(abs(value - middle) for value in known) or 1.0
+    reach: float = max(within, *(abs(value - middle) for value in known)) or 1.0
 
     def x(value: float) -> float:
         return LEFT + _SPAN / 2 * (1 + (value - middle) / reach)
@@ -67,6 +68,7 @@ def _claim(claim: Mapping[str, Any]) -> str:
     parts = [
         _text(32, 24, claim["id"], 12),
         _line(LEFT, WIDTH - RIGHT, FAINT),
+        _band(x(middle - within), x(middle + within)),
         f'<line x1="{x(middle):.1f}" x2="{x(middle):.1f}" y1="10" y2="30" stroke="{INK}"/>',
         *_measured(x, found, colour),
     ]
@@ -74,6 +76,12 @@ def _claim(claim: Mapping[str, Any]) -> str:
         diamond = f"M{x(printed):.1f} 14l6 6l-6 6l-6 -6z"
         parts.append(f'<path d="{diamond}" fill="none" stroke="{INK}" stroke-width="1.5"/>')
     return "".join(parts)
+
+
+def _band(left: float, right: float) -> str:
+    if left == right:
+        return ""
+    return f'<rect x="{left:.1f}" y="12" width="{right - left:.1f}" height="16" fill="{FAINT}"/>'
 
 
 def _groups(groups: Mapping[str, Mapping[str, Any]]) -> Iterator[Piece]:
