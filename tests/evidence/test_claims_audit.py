@@ -73,6 +73,32 @@ def test_photovoltaic_gain_cannot_be_told(pv: ClaimsAudit) -> None:
     assert {one.verdict for one in pv.gain} == {"cannot be told"}
 
 
+def test_photovoltaic_parameters_are_a_question_by_themselves(pv: ClaimsAudit, cifar: ClaimsAudit) -> None:
+    found = {finding.check: finding.verdict for finding in pv.parameters}
+    assert found == {"csba, increase": "consistent", "gradnorm, parameters added": "impossible"}
+    assert pv.verdict == "consistent"
+    assert "impossible: gradnorm, parameters added: 3 are stated" in str(pv)
+    assert [one["verdict"] for one in pv.to_dict()["parameters"]] == list(found.values())
+    assert cifar.parameters == ()
+    assert "parameters agree" not in str(cifar)
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ([1.35, 1.79], "parameters must be a mapping by network"),
+        ({"new": {"before": 1.35, "after": 1.79}}, "parameters of new must have before, after, and added"),
+        ({"new": {"before": 1.35, "after": 1.79, "ad": 3}}, "key of parameters, new"),
+        ({"new": {"before": 1.35, "after": 1.79, "added": -3}}, "added must be"),
+        ({"new": {"before": "much", "after": 1.79, "added": 3}}, "before must be a number"),
+    ],
+)
+def test_wrong_statements_on_parameters_are_named(stated: Any, message: str) -> None:
+    table = {"classes": ["cat"], "columns": {"ours": {"recall": ["0.50"]}}, "parameters": stated}
+    with pytest.raises(InputError, match=message):
+        audit_claims(table)
+
+
 def test_cifar_table_is_impossible(cifar: ClaimsAudit) -> None:
     assert cifar.verdict == "impossible"
     assert cifar.gain == ()

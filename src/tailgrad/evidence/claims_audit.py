@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tailgrad.checks import InputError, one_of
+from tailgrad.checks import InputError, in_range, one_of
 from tailgrad.evaluate.cosine_bounds import cosine_matrix_possible, mean_cosine_possible
 from tailgrad.evaluate.finding import CONSISTENT, IMPOSSIBLE, UNKNOWN, Finding
 from tailgrad.evaluate.integer_counts import TableCounts
@@ -19,9 +19,13 @@ from tailgrad.evaluate.printed_checks import (
 )
 from tailgrad.evaluate.printed_counts import counts_exist
 from tailgrad.evaluate.printed_gain import class_f1, gain_of_class, gain_overall, gain_without_best
+from tailgrad.evaluate.printed_parameters import parameters_follow
 from tailgrad.evaluate.printed_profile import profile_follows
 from tailgrad.evaluate.printed_table import PrintedTable
 from tailgrad.evidence.table_file import ABOUT, printed_table, read_table
+
+_OF_PARAMETERS = ("before", "after", "added", "increase")
+"""What may be stated of a network's parameters: two printed totals in millions, and what lies between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class ClaimsAudit:
         about: paper, table number and status, as far as given.
         table: one finding a question on whether the table can be true.
         gain: findings on whether the last column is better than the first; none for an impossible table.
+        parameters: findings on numbers of parameters printed elsewhere; the table is not judged by them.
 
     Example:
         >>> ClaimsAudit("Table 1", {}, (Finding("counts", "consistent", "They fit."),), ()).verdict
@@ -43,6 +48,7 @@ class ClaimsAudit:
     about: Mapping[str, str]
     table: tuple[Finding, ...]
     gain: tuple[Finding, ...]
+    parameters: tuple[Finding, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -61,6 +67,7 @@ class ClaimsAudit:
             "verdict": self.verdict,
             "table": [finding.to_dict() for finding in self.table],
             "gain": [finding.to_dict() for finding in self.gain],
+            "parameters": [finding.to_dict() for finding in self.parameters],
         }
 
     def __str__(self) -> str:
@@ -72,6 +79,8 @@ class ClaimsAudit:
         lines += ["", f"Can it be true? {self.verdict}", *map(str, findings)]
         if self.gain:
             lines += ["", "Is the last column better than the first?", *map(str, self.gain)]
+        if self.parameters:
+            lines += ["", "Do the printed numbers of parameters agree?", *map(str, self.parameters)]
         return "\n".join(lines)
 
 
@@ -115,7 +124,8 @@ def audit_claims(
     possible = IMPOSSIBLE not in [finding.verdict for finding in findings]
     about = {key: str(content[key]) for key in ABOUT if key in content}
     title = about.pop("title", "table" if isinstance(source, Mapping) else str(source))
-    return ClaimsAudit(title, about, findings, tuple(_gain(table, counts)) if possible else ())
+    gain = tuple(_gain(table, counts)) if possible else ()
+    return ClaimsAudit(title, about, findings, gain, tuple(_parameters(content.get("parameters"))))
 
 
 def _with_accuracy(content: dict[str, Any], accuracy: Sequence[str | float]) -> dict[str, Any]:
@@ -154,6 +164,29 @@ def _beside(content: Mapping[str, Any], table: PrintedTable) -> Iterator[Finding
         mean = content["mean_cosine"]
         error = _half_unit([[mean]])
         yield mean_cosine_possible(float(mean), len(table.classes), error)
+
+
+def _parameters(stated: Any) -> Iterator[Finding]:
+    """What is said of each network beside its number of parameters, against that number."""
+    if stated is None:
+        return
+    if not isinstance(stated, Mapping) or not all(isinstance(one, Mapping) for one in stated.values()):
+        raise InputError(
+            f"parameters must be a mapping by network, each with before, after, and added or increase, got "
+            f"{str(stated)[:40]!r}; write it so"
+        )
+    for name, one in stated.items():
+        for key in one:
+            one_of(f"key of parameters, {name}", str(key), _OF_PARAMETERS)
+        if "before" not in one or "after" not in one or not {"added", "increase"} & set(one):
+            raise InputError(
+                f"parameters of {name} must have before, after, and added or increase, got {', '.join(one)}; "
+                "add what is missing"
+            )
+        added = None if one.get("added") is None else int(in_range("added", one["added"], 0))
+        increase = None if one.get("increase") is None else str(one["increase"])
+        found = parameters_follow(str(one["before"]), str(one["after"]), added=added, increase=increase)
+        yield from (replace(finding, check=f"{name}, {finding.check}") for finding in found)
 
 
 def _half_unit(matrix: Any) -> float:

@@ -26,6 +26,7 @@ KEYS = (
     "profile",
     "cosine_matrix",
     "mean_cosine",
+    "parameters",
 )
 CSV_COLUMNS = ("class", "model", *MEASURES, "support")
 _OTHER_NAMES = {"balanced_accuracy": "macro_recall", "weighted_recall": "accuracy"}
