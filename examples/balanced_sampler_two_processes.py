@@ -29,6 +29,7 @@ def train(rank: int, folder: str) -> None:
     if rank == 0:
         print(f"{len(data)} images, drawn over 5 epochs by both ranks, by class: {drawn.tolist()}")
     dist.barrier()
+    del model  # else it ends the group, with Python's lock held, which the group's threads may wait for
     dist.destroy_process_group()
 
 
