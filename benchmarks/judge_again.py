@@ -1,9 +1,10 @@
 """Give the claims of every record in ``results/`` the verdicts that today's rule comes to from its figures.
 
     python benchmarks/judge_again.py            # says what changes, and writes it
-    python benchmarks/judge_again.py --check    # writes nothing; 1 where a verdict does not follow
+    python benchmarks/judge_again.py --check    # writes nothing; 1 where a verdict or chart does not follow
 
 Figures are never touched, nor what a claim says. A record whose verdicts change notes when: ``judged_again``.
+A chart that differs from what today's code draws of the figures beside it is drawn again.
 """
 
 import argparse
@@ -35,11 +36,14 @@ def main(arguments: Sequence[str] | None = None, place: Path = PLACE) -> int:
         content = read_json(path)
         again = judged_again(content)
         lines = list(differences(content, again))
-        found += bool(lines)
-        print(*(f"{path.parent.name}: {line}" for line in lines), sep="\n", end="\n" if lines else "")
+        stale = _stale(path.with_name("chart.svg"), chart(again))
+        found += bool(lines) or stale
+        for line in [*lines, *["chart.svg is not drawn from these figures"] * stale]:
+            print(f"{path.parent.name}: {line}")
         if lines and not only_check:
             again["judged_again"] = datetime.now(UTC).date().isoformat()
             write_json(path, committed(again) | {"left_out": content.get("left_out", [])})
+        if stale and not only_check:
             write_text(path.with_name("chart.svg"), chart(again))
     return int(only_check and found > 0)
 
@@ -65,6 +69,10 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
     for old, new in zip(before["claims"], after["claims"], strict=True):
         if old["verdict"] != new["verdict"]:
             yield f"{old['id']}: {old['verdict']} -> {new['verdict']} ({new['why']})"
+
+
+def _stale(path: Path, drawn: str) -> bool:
+    return not path.exists() or path.read_text(encoding="utf-8") != drawn
 
 
 def _judgement(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tailgrad.evidence.publish import committed
 from tailgrad.evidence.record import claim_record
 
 
-def test_every_recorded_verdict_follows_from_the_figures_beside_it(
+def test_every_recorded_verdict_and_chart_follows_from_the_figures_beside_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["--check"]) == 0, capsys.readouterr().out
@@ -43,4 +43,21 @@ def test_a_verdict_of_another_rule_is_told_and_mended(
     assert after["left_out"] == ["confusion"]
     assert after["judged_again"]
     assert path.with_name("chart.svg").exists()
+    assert main(["--check"], tmp_path) == 0
+
+
+def test_a_chart_of_other_figures_is_told_and_drawn_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _record(tmp_path, "confirmed")
+    assert main([], tmp_path) == 0
+    chart, record = path.with_name("chart.svg"), path.read_bytes()
+    drawn = chart.read_text(encoding="utf-8")
+    chart.write_text(drawn.replace("mine", "yours"), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["--check"], tmp_path) == 1
+    assert capsys.readouterr().out == "mine.cpu: chart.svg is not drawn from these figures\n"
+    assert main([], tmp_path) == 0
+    assert chart.read_text(encoding="utf-8") == drawn
+    assert path.read_bytes() == record
     assert main(["--check"], tmp_path) == 0
