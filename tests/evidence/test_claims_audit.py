@@ -89,7 +89,9 @@ def test_photovoltaic_parameters_are_a_question_by_themselves(pv: ClaimsAudit, c
         ([1.35, 1.79], "parameters must be a mapping by network"),
         ({"new": {"before": 1.35, "after": 1.79}}, "parameters of new must have before, after, and added"),
         ({"new": {"before": 1.35, "after": 1.79, "ad": 3}}, "key of parameters, new"),
-        ({"new": {"before": 1.35, "after": 1.79, "added": -3}}, "added must be"),
+        ({"new": {"before": 1.35, "after": 1.79, "added": -3}}, "added of new must be"),
+        ({"new": {"before": 1.35, "after": 1.79, "added": 2.5}}, "added of new must be a whole number"),
+        ({"new": {"before": 1.35, "after": 1.79, "added": True}}, "added of new must be a whole number"),
         ({"new": {"before": "much", "after": 1.79, "added": 3}}, "before must be a number"),
     ],
 )

@@ -183,10 +183,19 @@ def _parameters(stated: Any) -> Iterator[Finding]:
                 f"parameters of {name} must have before, after, and added or increase, got {', '.join(one)}; "
                 "add what is missing"
             )
-        added = None if one.get("added") is None else int(in_range("added", one["added"], 0))
+        added = None if one.get("added") is None else _added(name, one["added"])
         increase = None if one.get("increase") is None else str(one["increase"])
         found = parameters_follow(str(one["before"]), str(one["after"]), added=added, increase=increase)
         yield from (replace(finding, check=f"{name}, {finding.check}") for finding in found)
+
+
+def _added(network: str, stated: Any) -> int:
+    if isinstance(stated, bool) or in_range(f"added of {network}", stated, 0) % 1:
+        raise InputError(
+            f"added of {network} must be a whole number of parameters, got {stated}; count single "
+            "weights, not layers or millions"
+        )
+    return int(stated)
 
 
 def _half_unit(matrix: Any) -> float:
